@@ -1,0 +1,177 @@
+"""A table of results for the terminal, as CSV, JSON and Markdown; the same figures in each."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from tench.comparison.pairs import Comparison, Pair
+from tench.comparison.results import ResultRow, ResultsTable
+from tench.records import Score
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+NONE = "-"
+
+
+def _percent(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:.2f}"
+
+
+def _interval(row: ResultRow) -> str:
+    if row.top1 is None:
+        return NONE
+    low, high = _percent(row.top1_low), _percent(row.top1_high)
+    return f"{_percent(row.top1)} (range {low} to {high})" if row.kind == "mean" else f"{_percent(row.top1)} ({low} to {high})"
+
+
+def _unseen(score: Score | None) -> str:
+    return NONE if score is None else f"{_percent(score.top1)} ({_percent(score.low)} to {_percent(score.high)}) of {score.n:,}"
+
+
+def _name(row: ResultRow) -> str:
+    if row.kind == "mean":
+        return f"{row.name}, mean of {row.runs} seeds"
+    return row.name if row.seed is None else f"{row.name}, seed {row.seed}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for reading: "42 s", "3 min 05 s", "2 h 07 min"."""
+    if seconds is None:
+        return NONE
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _large(count: int | None) -> str:
+    if count is None:
+        return NONE
+    return f"{count / 1e9:.2f} G" if count >= 1e9 else f"{count / 1e6:.2f} M"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[ResultRow], str]], ...] = (
+    ("network", _name),
+    ("data", lambda row: row.data or NONE),
+    ("optimizer", lambda row: (row.optimizer or NONE).upper()),
+    ("options", lambda row: row.options or NONE),
+    ("report %", lambda row: _percent(row.reported_top1)),
+    ("tench % (95 % interval)", _interval),
+    ("never seen in pretraining %", lambda row: _unseen(row.unseen)),
+    ("epochs", lambda row: NONE if row.epochs is None else f"{row.epochs:g}"),
+    ("time", lambda row: duration(row.train_s)),
+    ("parameters", lambda row: _large(row.parameters)),
+    ("MACs", lambda row: _large(row.macs)),
+    ("notes", lambda row: "; ".join(row.notes)),
+)
+
+
+def _cells(table: ResultsTable) -> tuple[list[str], list[list[str]]]:
+    """Headings and text of every line; the data's column only where there are several, and no column that is empty throughout."""
+    one_data = len({row.data for row in table.rows if row.data}) < 2
+    columns = [(heading, cell) for heading, cell in _COLUMNS if heading != "data" or not one_data]
+    texts = {heading: [cell(row) for row in table.rows] for heading, cell in columns}
+    kept = [heading for heading, cells in texts.items() if heading == "network" or any(cell not in ("", NONE) for cell in cells)]
+    return kept, [[texts[heading][line] for heading in kept] for line in range(len(table.rows))]
+
+
+def as_rich(table: ResultsTable) -> "RenderableType":
+    """The table for a rich console, with its title above and its warnings below. Text in brackets is shown, never taken for markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    headings, lines = _cells(table)
+    drawn = Table(title=Text(table.title), caption=Text("\n".join(table.warnings)) if table.warnings else None, caption_justify="left")
+    for heading in headings:
+        drawn.add_column(heading, justify="left" if heading in ("network", "data", "optimizer", "options", "notes") else "right")
+    for row, cells in zip(table.rows, lines, strict=True):
+        drawn.add_row(*(Text(cell) for cell in cells), style="bold" if row.kind == "mean" else "dim" if row.kind == "not run" else "")
+    return drawn
+
+
+def as_markdown(table: ResultsTable) -> str:
+    """The table in Markdown, title above, warnings below."""
+    headings, lines = _cells(table)
+    return f"**{_escaped(table.title)}**\n\n" + _markdown(headings, lines) + "".join(f"\n{_escaped(text)}\n" for text in table.warnings)
+
+
+def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [headings, ["---"] * len(headings), *lines]
+    return "".join("| " + " | ".join(cell if cell == "---" else _escaped(cell) for cell in row) + " |\n" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    """Class and file names may hold anything: no cell ends early, and no HTML passes through."""
+    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
+        text = text.replace(mark, safe)
+    return text
+
+
+def as_csv(table: ResultsTable) -> str:
+    """Every field of every line, unrounded, a line a row; shares 0 to 1, times seconds. The data are in their own column."""
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, [name for name in _plain_fields() if name != "unseen"] + [f"unseen_{name}" for name in Score.model_fields]
+    )
+    writer.writeheader()
+    for row in table.rows:
+        values = _plain(row)
+        unseen = values.pop("unseen") or {}
+        writer.writerow(values | {"notes": "; ".join(row.notes)} | {f"unseen_{name}": value for name, value in unseen.items()})
+    return text.getvalue()
+
+
+def as_json(table: ResultsTable | Comparison) -> str:
+    """The title, every field of every line and the warnings; of a comparison its pairs too, each with its sentence."""
+    pairs = None
+    if isinstance(table, Comparison):
+        pairs, table = table.pairs, table.table
+    values: dict[str, Any] = {"title": table.title, "rows": [_plain(row) for row in table.rows], "warnings": list(table.warnings)}
+    if pairs is not None:
+        values["pairs"] = [asdict(pair) | {"difference": pair.difference, "sentence": pair.sentence} for pair in pairs]
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain_fields() -> list[str]:
+    return [field.name for field in fields(ResultRow)]
+
+
+def _plain(row: ResultRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _plain_fields()}
+    return values | {"unseen": row.unseen.model_dump() if row.unseen else None}
+
+
+_PAIR_HEADINGS = ("first", "second", "pictures", "first %", "second %", "only first right", "only second right", "p", "p (Holm)")
+
+
+def _pair_cells(pair: Pair) -> list[str]:
+    shares = [_percent(pair.a_correct / pair.n), _percent(pair.b_correct / pair.n)]
+    return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", f"{pair.p:.2g}", f"{pair.p_holm:.2g}"]
+
+
+_PAIRS_TITLE = "These trained networks, two by two: exact McNemar, p corrected by Holm for {} pairs. Other seeds may turn out otherwise."
+
+
+def pairs_as_rich(pairs: Sequence[Pair]) -> "RenderableType":
+    """All pairs for a rich console."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=Text(_PAIRS_TITLE.format(len(pairs))))
+    for heading in _PAIR_HEADINGS:
+        drawn.add_column(heading, justify="left" if heading in ("first", "second") else "right")
+    for pair in pairs:
+        drawn.add_row(*(Text(cell) for cell in _pair_cells(pair)), style="bold" if pair.p_holm < 0.05 else "")
+    return drawn
+
+
+def pairs_as_markdown(pairs: Sequence[Pair]) -> str:
+    """All pairs in Markdown, with what was found in words below."""
+    sentences = "".join(f"- {_escaped(pair.sentence)}\n" for pair in pairs)
+    return (
+        f"**{_PAIRS_TITLE.format(len(pairs))}**\n\n" + _markdown(_PAIR_HEADINGS, [_pair_cells(pair) for pair in pairs]) + "\n" + sentences
+    )

@@ -1,0 +1,66 @@
+"""What must be said beside a score: the data it is of, the options in short, and what makes it less than it seems."""
+
+from tench.records import RunRecord
+
+
+def data_line(record: RunRecord) -> str:
+    """Which pictures a run was scored on, for reading; of two runs with different lines the figures are not comparable."""
+    data = record.data
+    name = f"DEMO PICTURES, not Imagenette: {data.name}" if data.is_demo else data.name
+    part = "" if data.test_share == 1 else f" ({data.test_share:.0%} of the test pictures)"
+    return f"{name}, {data.n_test:,} test pictures{part}, data {data.sha256[:12]}"
+
+
+def stepwise(record: RunRecord) -> bool:
+    """Whether the run's options were used: a head on fixed features is solved for, without rate, epochs or augmentation."""
+    return record.kind == "train" or (record.kind == "transfer" and (record.transfer or {}).get("method") == "fine_tune")
+
+
+def options_text(record: RunRecord) -> str:
+    """The options of a run as one short phrase."""
+    options, px = record.options, f"{record.network.input_px} px"
+    if record.kind in ("untrained", "evaluate"):
+        return px
+    method = record.transfer.get("method") if record.transfer else None
+    if not stepwise(record):
+        return f"{px}, {method} backbone" if method else px
+    parts = [px, record.recipe, *([str(method).replace("_", "-")] if method else [])]
+    if rate := options.get("learn_rate"):
+        parts.append(f"rate {rate:g}")
+    if period := options.get("drop_period"):
+        parts.append(f"x{options.get('drop_rate_factor'):g} every {period}")
+    if patience := options.get("patience"):
+        parts.append(f"patience {patience}")
+    if options.get("augment"):
+        parts.append("augmented")
+    if record.data.share < 1:
+        parts.append(f"{record.data.share:.0%} of the pictures")
+    return ", ".join(parts)
+
+
+def notes(record: RunRecord) -> tuple[str, ...]:
+    """What a reader of the table must know about this run, the record's own notes last."""
+    found = [
+        (record.network.origin == "reconstructed", "reconstructed"),
+        (record.kind in ("train", "transfer") and record.rules.get("select_from") == "test", "stopped on its test pictures"),
+        (_mostly_seen(record), "mostly seen in pretraining"),
+        (_seen_unknown(record), "pretrained; which pictures it had seen is not known"),
+        (record.kind == "untrained", "not trained by tench"),
+        (record.status != "finished", _unfinished(record)),
+        (record.network.counted == "module", "counted on the module"),
+    ]
+    return tuple(dict.fromkeys([*(note for holds, note in found if holds), *record.notes]))
+
+
+def _mostly_seen(record: RunRecord) -> bool:
+    result = record.result
+    return result is not None and result.seen is not None and 2 * result.seen.n > result.n
+
+
+def _seen_unknown(record: RunRecord) -> bool:
+    result = record.result
+    return bool(result and record.network.weights_sha256 and result.unseen is None and result.seen is None)
+
+
+def _unfinished(record: RunRecord) -> str:
+    return f"failed: {record.failure}" if record.status == "failed" and record.failure else record.status

@@ -1,0 +1,320 @@
+"""Everything that can be chosen, as frozen, checked values: preprocessing, rules, options, engine, recipes, studies."""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tench.errors import ConfigError, NotFoundError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """A value: never changed after it was made, and never with a key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(Frozen):
+    """What a network expects of a picture. Travels with the weights into predict, serve and export.
+
+    `mean` and `std` are in units of 0-255 pixels, one a channel, in the order `channels` names. With `per_pixel_mean`
+    the mean is a picture of shape (3, height_px, width_px) that lies beside the weights, and `mean` is not used.
+    """
+
+    height_px: int = Field(ge=1)
+    width_px: int = Field(ge=1)
+    channels: Literal["RGB", "BGR"] = "RGB"
+    resize: Literal["squash", "crop"] = "squash"
+    """`squash`: both sides to the size; `crop`: the shorter side to the size, then the centre."""
+    per_pixel_mean: bool = False
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class Rules(Frozen):
+    """How training software behaves, a field a rule of R2018b's behaviour. The defaults are `modern`."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes (Szegedy et al. 2016); 0 is plain cross-entropy."""
+    l2_on: Literal["weights", "weights_and_norm"] = "weights"
+    """`weights`: kernels and matrices; `weights_and_norm`: batch norm's scale and offset too. Never biases."""
+    adam_l2: Literal["coupled", "decoupled"] = "decoupled"
+    """`coupled`: l2 * w is added to the gradient; `decoupled`: the weight shrinks by rate * l2 (AdamW). SGDM is always coupled."""
+    momentum_form: Literal["rate_inside", "rate_outside"] = "rate_outside"
+    """`rate_inside`: v = m v - rate g, w += v; `rate_outside`: v = m v + g, w -= rate v. They differ only when the rate changes."""
+    nesterov: bool = False
+    adam_epsilon: Literal["before_correction", "after_correction"] = "after_correction"
+    """Whether Adam's epsilon joins sqrt(v) before or after the bias correction of v."""
+    schedule: Literal["piecewise", "one_cycle", "cosine"] = "piecewise"
+    """`piecewise`: rate *= drop_rate_factor every drop_period epochs; the others go over all steps of `epochs`."""
+    last_partial_batch: Literal["dropped", "kept"] = "dropped"
+    shuffle: Literal["once", "every_epoch"] = "every_epoch"
+    validation_statistics: Literal["batch", "running"] = "running"
+    """Which statistics batch norm uses when validating during training."""
+    improvement: Literal["loss", "accuracy"] = "loss"
+    """What validation watches for patience and for the best weights: strictly lower loss, or strictly higher accuracy."""
+    initial_weights: Literal["normal_0.01", "glorot", "he"] = "he"
+    batch_norm_after_training: Literal["pooled_pass", "running"] = "running"
+    """`pooled_pass`: one more pass over `fit` sets mean and variance to pooled E[x], E[x^2] - E[x]^2."""
+    input_normalisation: Literal["per_pixel_mean", "per_channel"] = "per_channel"
+    select_from: Literal["training", "test"] = "training"
+    """`training`: a seeded, stratified share of the training pictures; `test`: the test pictures themselves, as the study did."""
+    select_share: float = Field(0.1, gt=0, lt=1)
+    result: Literal["last", "best"] = "best"
+    """Which weights are the run's: the last ones, or those that were best on `select`."""
+
+
+class Options(Frozen):
+    """What a user chooses for one training. Defaults are R2018b's where it has one."""
+
+    optimizer: Literal["sgdm", "adam"] = "sgdm"
+    learn_rate: float = Field(0.01, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    l2: float = Field(1e-4, ge=0)
+    drop_period: int | None = Field(None, ge=1)
+    """Epochs between drops of the rate; none: the rate is constant (under the piecewise schedule)."""
+    drop_rate_factor: float = Field(0.5, gt=0, le=1)
+    patience: int | None = Field(None, ge=1)
+    """Validations without improvement after which training stops; none: it never stops early."""
+    epochs: int = Field(30, ge=1)
+    """Epochs at most."""
+    batch_size: int = Field(128, ge=1)
+    size_px: int | None = Field(None, ge=1)
+    """Side of the pictures; none: what the network's table says."""
+    augment: bool = True
+    scale_range: tuple[float, float] = (0.9, 1.1)
+    translation_share: float = Field(30 / 224, ge=0, lt=1)
+    """Largest shift as a share of the side: the study's 30 pixels of 224."""
+    translation_px: int | None = Field(None, ge=0)
+    """Largest shift in pixels of the stored picture, in place of `translation_share`."""
+    mirror: bool = False
+    """With `augment`: half the pictures are mirrored left to right."""
+    seed: int = Field(0, ge=0)
+    share: float = Field(1.0, gt=0, le=1)
+    """Stratified, seeded share of the training pictures in use."""
+    test_share: float = Field(1.0, gt=0, le=1)
+    """The same of the test pictures."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        low, high = self.scale_range
+        if not 0 < low <= high <= 4:
+            raise ValueError(f"scale_range is {low} to {high}; allowed is 0 < low <= high <= 4")
+        return self
+
+
+class TransferOptions(Frozen):
+    """How a pretrained network is brought to new classes."""
+
+    method: Literal["frozen", "fine_tune"] = "frozen"
+    """`frozen`: features computed once, only the new head learns; `fine_tune`: everything learns, as in MATLAB's example."""
+    head_start: Literal["imagenet", "random"] = "imagenet"
+    """`imagenet`: rows of the same classes where they are known (else random)."""
+    hold: float | Literal["auto"] = "auto"
+    """Strength with which the head's weights are held near their start (L2-SP); `auto`: chosen on `select`."""
+    head_rate_factor: float = Field(10.0, gt=0)
+    """Fine-tuning: the new layer's rate over the others' (weights and biases)."""
+    freeze_until: str | None = None
+    """Fine-tuning: rows up to and including this one keep their weights."""
+    leave_unseen_out: bool = True
+    """Do not train on pictures the pretraining never saw, so that they can be scored as never seen."""
+
+
+class Engine(Frozen):
+    """How the arithmetic is done. Fixed before step 1, recorded, reused on resume; never changes what is meant."""
+
+    device: str = "cpu"
+    threads: int = Field(1, ge=1)
+    layout: Literal["channels_last", "channels_first"] = "channels_last"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of autocast; weights and optimizer stay float32."""
+    compiled: bool = False
+
+
+class Recipe(Frozen):
+    """Rules and options under one name: a TOML file with `[rules]`, `[options]` and `[learn_rate]`."""
+
+    name: str
+    description: str = ""
+    rules: Rules = Rules()
+    options: dict[str, Any] = {}
+    learn_rate: dict[Literal["sgdm", "adam"], float] = {"sgdm": 0.01, "adam": 0.001}
+    """What each optimizer takes where no rate is given; the defaults are R2018b's."""
+
+    def resolve(self, *changes: Mapping[str, Any], where: str = "the options") -> Options:
+        """The options of one run: those of the recipe, changed by `changes` in their order (a study's row, then flags)."""
+        merged: dict[str, Any] = dict(self.options)
+        for change in changes:
+            merged |= {key: value for key, value in change.items() if value is not None}
+        refuse_idle_options(self.rules, merged, where)
+        options = checked(Options, merged, where)
+        return options if "learn_rate" in merged else options.model_copy(update={"learn_rate": self.learn_rate[options.optimizer]})
+
+
+class StudyRow(Frozen):
+    """One line of a study: a network and what is particular to its training."""
+
+    name: str
+    network: str
+    method: Literal["train", "transfer"] = "train"
+    reported_accuracy: float | None = Field(None, ge=0, le=1)
+    """Top-1 accuracy the study reports, 0 to 1."""
+    reported_correct: int | None = Field(None, ge=0)
+    recipe: str | None = None
+    """In place of the study's own recipe."""
+    note: str = ""
+    options: dict[str, Any] = {}
+
+
+class Study(Frozen):
+    """Rows to train and compare: a TOML file with `[options]` common to all and one `[[row]]` each."""
+
+    name: str
+    title: str
+    description: str = ""
+    recipe: str = "modern"
+    options: dict[str, Any] = {}
+    rows: tuple[StudyRow, ...] = Field(min_length=1, alias="row")
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [row.name for row in self.rows]
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            raise ValueError(f"the row name {', '.join(doubles)} is given more than once; every row needs a name of its own")
+        return self
+
+
+def refuse_idle_options(rules: Rules, given: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for a given option that these rules would not look at: no option silently does nothing."""
+    if rules.schedule != "piecewise" and given.get("drop_period") is not None:
+        raise ConfigError(
+            f"{where}: drop_period has no effect under the {rules.schedule} schedule; leave it out,"
+            " or take a recipe with schedule 'piecewise'."
+        )
+
+
+def checked(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
+    """`values` as a `model`. Raises ConfigError that names every wrong key, its value and what is allowed."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        raise ConfigError(f"{where}: " + "; ".join(_sentence(dict(e), known) for e in error.errors()) + ".") from None
+
+
+def _sentence(error: dict[str, Any], known: str) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"the key '{key}' is not known; allowed are {known}"
+    if error["type"] == "missing":
+        return f"the key '{key}' is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key} is {error['input']!r}: {message[0].lower()}{message[1:]}" if key else message
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises NotFoundError, or ConfigError with the line where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"{path} is not there; check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}. Mend that line.") from None
+
+
+def builtin_names(folder: str, suffix: str) -> list[str]:
+    """Names of the files tench brings along in `folder`, sorted, without their suffix."""
+    entries = resources.files("tench").joinpath(folder).iterdir()
+    return sorted(entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix))
+
+
+def _named_file(name: str, folder: str, kind: str) -> Path:
+    if name in builtin_names(folder, ".toml"):
+        return Path(str(resources.files("tench").joinpath(folder, f"{name}.toml")))
+    if name.endswith(".toml"):
+        return Path(name)
+    names = ", ".join(builtin_names(folder, ".toml"))
+    raise NotFoundError(f"There is no {kind} '{name}'; take one of {names}, or the path of a .toml file.")
+
+
+def load_recipe(name: str) -> Recipe:
+    """A built-in recipe by its name, or a user's own by the path of its TOML file."""
+    path = _named_file(name, "recipes", "recipe")
+    values = read_toml(path)
+    recipe = checked(Recipe, {"name": path.stem, **values}, str(path))
+    recipe.resolve(where=str(path))
+    return recipe
+
+
+def load_study(name: str) -> Study:
+    """A built-in study by its name, or a user's own by its path; every row's options are checked before anything is trained."""
+    path = _named_file(name, "studies", "study")
+    values = read_toml(path)
+    rows = [_row(row, f"{path}, row {row.get('name', number)}") for number, row in enumerate(values.get("row", []), start=1)]
+    study = checked(Study, {"name": path.stem, "title": path.stem, **values, "row": rows}, str(path))
+    for row in study.rows:
+        load_recipe(row.recipe or study.recipe).resolve(study.options, row.options, where=f"{path}, row {row.name}")
+    return study
+
+
+def _row(row: Mapping[str, Any], where: str) -> StudyRow:
+    """A row as its TOML has it: keys that are training options are moved into `options`."""
+    known = [*StudyRow.model_fields, *Options.model_fields]
+    strange = [key for key in row if key not in known]
+    if strange:
+        raise ConfigError(f"{where}: the key '{strange[0]}' is not known; allowed are {', '.join(known)}.")
+    own = {key: value for key, value in row.items() if key in StudyRow.model_fields}
+    changes = {key: value for key, value in row.items() if key in Options.model_fields}
+    return checked(StudyRow, {**own, "options": {**own.get("options", {}), **changes}}, where)
+
+
+def to_toml(value: BaseModel) -> str:
+    """`value` as TOML: plain keys first, then a table for every nested value; what is None is left out."""
+    return _toml_tables(value.model_dump(exclude_none=True, by_alias=True), "")
+
+
+def _toml_tables(values: Mapping[str, Any], prefix: str) -> str:
+    plain = {key: v for key, v in values.items() if not _is_table(v)}
+    text = "".join(f"{key} = {_toml_value(v)}\n" for key, v in plain.items())
+    for key, nested in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(nested, Mapping):
+            text += f"\n[{name}]\n{_toml_tables(nested, name + '.')}"
+        elif _is_table(nested):
+            text += "".join(f"\n[[{name}]]\n{_toml_tables(entry, name + '.')}" for entry in nested)
+    return text
+
+
+def _is_table(value: object) -> bool:
+    rows = isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(isinstance(v, Mapping) for v in value)
+    return isinstance(value, Mapping) or rows
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        return f'"{escaped}"'
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return repr(value)
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: TENCH_RUNS, else `runs/` of the current folder."""
+    return Path(os.environ.get("TENCH_RUNS") or "runs")
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures, features and downloads are kept: TENCH_CACHE, else tench's folder in the user's cache."""
+    if own := os.environ.get("TENCH_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tench"

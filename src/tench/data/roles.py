@@ -1,0 +1,78 @@
+"""Which pictures are learnt from, which decide, and which are scored: drawn by seed and content, stratified by class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tench.config import Options, Rules
+from tench.data.imagenette import unseen_by_imagenet
+from tench.data.order import Indices, drawn
+from tench.data.sources import Source
+from tench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Sorted int64 indices into `source.pictures`. `fit` and `select` have no picture in common, nor has `fit` with `test`."""
+
+    fit: Indices
+    """Learnt from."""
+    select: Indices
+    """Decides when to stop and which weights are best."""
+    test: Indices
+    """Scored once, after training."""
+    unseen: Indices | None
+    """Those of `test` and of the training pictures held out that no ImageNet-pretrained network saw; None: not known."""
+
+
+def roles(source: Source, rules: Rules, options: Options, leave_out: NDArray[np.bool_] | None = None) -> Roles:
+    """The roles of the pictures under `rules` and `options`.
+
+    `leave_out`, bool of shape (n_pictures,), holds training pictures out of `fit` and `select`; test pictures stay what they
+    are. `options.share` and `options.test_share` take a part of each class's training and test pictures; the part for a
+    smaller share lies within that for a larger one. Raises DataError if a class has nothing left for a role.
+    """
+    in_train = np.array([picture.split == "train" for picture in source.pictures], dtype=np.bool_)
+    held_out = in_train & leave_out if leave_out is not None else np.zeros_like(in_train)
+    train = _part(source, in_train & ~held_out, options.share, options.seed, "share")
+    # Drawn without the run's seed: runs with different seeds must be scored on the same pictures to be compared.
+    test = _part(source, ~in_train, options.test_share, 0, "test share")
+    select = test if rules.select_from == "test" else _part(source, train, rules.select_share, options.seed, "select", leave=1)
+    fit = train & ~select
+    _check_complete(source, {"fit": fit, "select": select, "test": test})
+    return Roles(_indices(fit), _indices(select), _indices(test), _unseen(source, test | held_out))
+
+
+def _part(source: Source, among: NDArray[np.bool_], share: float, seed: int, purpose: str, leave: int = 0) -> NDArray[np.bool_]:
+    """`share` of the pictures `among`, class by class, as a mask over all pictures."""
+    labels = np.array([picture.label for picture in source.pictures])
+    chosen = np.zeros_like(among)
+    for label in range(len(source.classes)):
+        members = np.flatnonzero(among & (labels == label))
+        chosen[members] = drawn([source.pictures[i].sha256 for i in members], share, seed, purpose, leave)
+    return chosen
+
+
+def _check_complete(source: Source, masks: dict[str, NDArray[np.bool_]]) -> None:
+    labels = np.array([picture.label for picture in source.pictures])
+    lacking = [
+        f"{name.id} in {role}"
+        for role, mask in masks.items()
+        for label, name in enumerate(source.classes)
+        if not np.any(mask & (labels == label))
+    ]
+    if lacking:
+        raise DataError(
+            f"{source.name}: no pictures are left of {', '.join(lacking)}. Take a larger share, or add pictures of these classes."
+        )
+
+
+def _unseen(source: Source, scored: NDArray[np.bool_]) -> Indices | None:
+    if source.kind != "imagenette":
+        return None
+    return _indices(scored & np.array([unseen_by_imagenet(picture.name) for picture in source.pictures], dtype=np.bool_))
+
+
+def _indices(mask: NDArray[np.bool_]) -> Indices:
+    return np.flatnonzero(mask).astype(np.int64)

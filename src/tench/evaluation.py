@@ -1,0 +1,151 @@
+"""From a network's answers to figures: counted over all pictures, then divided once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tench.comparison import score
+from tench.errors import TrainingError, UsageError
+from tench.records import ClassScore, Predictions, Result, Score
+
+if TYPE_CHECKING:
+    import torch
+
+CALIBRATION_BINS = 15
+
+
+def log_probabilities(
+    module: "torch.nn.Module",
+    pixels: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    batch_size: int,
+    device: str = "cpu",
+    layout: Literal["channels_last", "channels_first"] = "channels_last",
+) -> NDArray[np.float32]:
+    """What `module` answers to `pixels[indices]`: natural log-probabilities, float32 (len(indices), n_classes).
+
+    pixels: uint8 (n, height, width, 3) RGB, may be a memory map; module takes uint8 (batch, 3, height, width) on `device`
+    and returns logits (batch, n_classes). The module is in eval mode meanwhile, each of its parts as before afterwards.
+    """
+    import torch
+
+    answers: list[NDArray[np.float32]] = []
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(indices), batch_size):
+                batch = _batch(pixels, indices[start : start + batch_size], device, layout)
+                answers.append(module(batch).float().log_softmax(dim=1).cpu().numpy())
+    finally:
+        for part, training in modes:
+            part.training = training
+    if not answers:
+        raise UsageError("There are no pictures to score: the list of indices is empty.")
+    return np.concatenate(answers)
+
+
+def _batch(pixels: NDArray[np.uint8], indices: NDArray[np.int64], device: str, layout: str) -> "torch.Tensor":
+    """uint8 (batch, 3, height, width); permuting pictures stored (height, width, 3) is channels_last without a further copy."""
+    import torch
+
+    batch = torch.from_numpy(np.ascontiguousarray(pixels[indices])).permute(0, 3, 1, 2)
+    return (batch if layout == "channels_last" else batch.contiguous()).to(device)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How good a network's answers are; shares are 0 to 1."""
+
+    n: int
+    correct: int
+    top1: float
+    low: float
+    """Of the Wilson 95 % interval of top1, like `high`."""
+    high: float
+    nll: float
+    """Negative log-likelihood, nats a picture."""
+    ece: float
+    confusion: NDArray[np.int64]
+    """(n_classes, n_classes): rows are the right classes, columns the answers."""
+    per_class: tuple[ClassScore, ...]
+
+
+def metrics(log_probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_ids: Sequence[str] | None = None) -> Metrics:
+    """All figures of some answers: log_probabilities (n, n_classes), natural; labels (n,).
+
+    The answer is the likeliest class, of equals the first. Without `class_ids` classes are named by their number.
+    Raises UsageError without pictures, TrainingError where an answer is no number.
+    """
+    n, classes = log_probabilities.shape
+    if n == 0:
+        raise UsageError("There are no pictures to score.")
+    if np.isnan(log_probabilities).any():
+        bad = int(np.isnan(log_probabilities).any(axis=1).sum())
+        raise TrainingError(
+            f"The network's answers to {bad} of {n} pictures are no numbers (NaN): its weights are unusable. Try a lower learning rate."
+        )
+    table = confusion(log_probabilities.argmax(axis=1), labels, classes)
+    whole = score(int(np.trace(table)), n)
+    nll = -float(log_probabilities[np.arange(n), labels].astype(np.float64).sum()) / n
+    ids = class_ids or [str(index) for index in range(classes)]
+    per_class = tuple(_class_score(table, index, name) for index, name in enumerate(ids))
+    ece = calibration_error(log_probabilities, labels)
+    return Metrics(n, whole.correct, whole.top1, whole.low, whole.high, nll, ece, table, per_class)
+
+
+def confusion(answers: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How often each class (row) was answered with each (column): int64 (classes, classes)."""
+    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
+
+
+def _class_score(table: NDArray[np.int64], index: int, name: str) -> ClassScore:
+    correct, n, answered = int(table[index, index]), int(table[index].sum()), int(table[:, index].sum())
+    shares = {"precision": (correct, answered), "recall": (correct, n), "f1": (2 * correct, n + answered)}
+    undefined = tuple(share for share, (_, divisor) in shares.items() if divisor == 0)
+    values = {share: part / divisor if divisor else 0.0 for share, (part, divisor) in shares.items()}
+    return ClassScore(id=name, n=n, correct=correct, undefined=undefined, **values)
+
+
+def calibration_error(log_probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error, 0 to 1, over `bins` equal bins (low, high] of the answer's probability.
+
+    Naeini, Cooper, Hauskrecht (2015), AAAI; Guo et al. (2017), arXiv 1706.04599.
+    """
+    confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    right = log_probabilities.argmax(axis=1) == labels
+    gaps = np.bincount(place, weights=right.astype(np.float64) - confidence, minlength=bins)
+    return float(np.abs(gaps).sum()) / len(labels)
+
+
+def result(predictions: Predictions, class_ids: Sequence[str], **facts: Any) -> Result:
+    """The Result of a run: scores of its test pictures, of those never seen in pretraining, and `facts` (epochs, train_s, ...).
+
+    Raises UsageError if no test picture is among the predictions.
+    """
+    test = predictions.only(predictions.test)
+    found = metrics(test.log_probabilities, test.labels, class_ids)
+    return Result(
+        correct=found.correct,
+        n=found.n,
+        top1=found.top1,
+        top1_low=found.low,
+        top1_high=found.high,
+        nll=found.nll,
+        ece=found.ece,
+        per_class=found.per_class,
+        unseen=_share(predictions.correct, predictions.unseen),
+        seen=_share(test.correct, None if test.unseen is None else ~test.unseen),
+        **facts,
+    )
+
+
+def _share(correct: NDArray[np.bool_], among: NDArray[np.bool_] | None) -> Score | None:
+    """The score of the pictures in `among`, bool (n,); none if it is not known which they are, or there are none."""
+    if among is None or not among.any():
+        return None
+    return score(int(correct[among].sum()), int(among.sum()))

@@ -1,0 +1,44 @@
+"""Runs on disk: atomic, versioned, readable without torch; the only bridge between training and everything shown."""
+
+from tench.records.files import append_line, write_bytes_atomically, write_json_atomically, written_atomically
+from tench.records.model import (
+    SCHEMA_VERSION,
+    ClassFacts,
+    ClassScore,
+    DataFacts,
+    MachineFacts,
+    NetworkFacts,
+    Result,
+    RunRecord,
+    Score,
+)
+from tench.records.removal import Pruned, delete_run, prune
+from tench.records.run import Predictions, Run
+from tench.records.store import Listing, create_run, list_runs, load_run, run_id, run_identity
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ClassFacts",
+    "ClassScore",
+    "DataFacts",
+    "Listing",
+    "MachineFacts",
+    "NetworkFacts",
+    "Predictions",
+    "Pruned",
+    "Result",
+    "Run",
+    "RunRecord",
+    "Score",
+    "append_line",
+    "create_run",
+    "delete_run",
+    "list_runs",
+    "load_run",
+    "prune",
+    "run_id",
+    "run_identity",
+    "write_bytes_atomically",
+    "write_json_atomically",
+    "written_atomically",
+]

@@ -1,0 +1,167 @@
+"""The process and the machine: memory settings, engine, seeds, and the facts that every record names."""
+
+import ctypes
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tench.config import Engine
+from tench.errors import UsageError
+from tench.records import MachineFacts
+
+if TYPE_CHECKING:
+    import torch
+
+# glibc's mallopt parameters (malloc.h): keep freed memory instead of handing it back to the kernel and faulting it in again.
+M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD = -4, -1, -2
+TOP_PAD_BYTES = 100 * 2**20
+
+_CODE_FOLDERS = ("networks", "data", "training")
+_RECORDED_PACKAGES = ("tench", "torch", "torchvision", "numpy", "pillow", "safetensors")
+
+
+def tune_process() -> bool:
+    """Make this process keep its memory and use huge pages (Linux with glibc only); returns whether it did.
+
+    A training step then spends no time on page faults (docs/LOG.md has the measurement). Call it before torch is imported: huge
+    pages are read from the environment at that moment. `TENCH_NO_TUNING=1` turns it off.
+    """
+    if sys.platform != "linux" or os.environ.get("TENCH_NO_TUNING") or platform.libc_ver()[0] != "glibc":
+        return False
+    if "torch" not in sys.modules:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    libc = ctypes.CDLL("libc.so.6")
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, TOP_PAD_BYTES))
+    accepted = [libc.mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(accepted)
+
+
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_engine(device: str = "auto", threads: int | None = None) -> Engine:
+    """The engine for this machine. `device` is auto, cpu, cuda[:n] or mps; raises UsageError where it is not there.
+
+    CUDA gets bfloat16 autocast where the card has it. The CUDA and MPS choices were not run on a GPU here.
+    """
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    name = found if device == "auto" else device
+    kind = name.split(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in there:
+        raise UsageError(f"The device '{device}' is not known; take auto, cpu, cuda, cuda:N or mps.")
+    if not there[kind]:
+        raise UsageError(f"The device '{device}' was asked for, but torch finds none here; take --device cpu, or see `tench doctor`.")
+    bfloat16 = kind == "cuda" and torch.cuda.is_bf16_supported()
+    return Engine(device=name, threads=threads or cpu_count(), precision="bfloat16" if bfloat16 else "float32")
+
+
+def apply_engine(engine: Engine) -> None:
+    """Set what is process-wide for `engine`: threads, denormals (which can cost 20-50x on a CPU), deterministic kernels."""
+    import torch
+
+    torch.set_num_threads(engine.threads)
+    torch.set_flush_denormal(True)
+    if engine.device.startswith("cuda"):
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def autocast(engine: Engine) -> Iterator[None]:
+    """The precision of `engine` for what is computed inside."""
+    import torch
+
+    kind = engine.device.split(":")[0]
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=engine.precision == "bfloat16"):
+        yield
+
+
+def place(module: "torch.nn.Module", engine: Engine) -> None:
+    """Move `module` to the engine's device, its kernels laid out as the engine wants them."""
+    import torch
+
+    channels_last = engine.layout == "channels_last"
+    module.to(engine.device)
+    module.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def derived_seed(*parts: object) -> int:
+    """A 63-bit seed that depends on all `parts` (numbers and words) and on nothing else."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def memory_available_mib() -> float | None:
+    """Memory that can be had without swapping, in MiB; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def machine_facts(engine: Engine) -> MachineFacts:
+    """What a record says of the machine."""
+    import torch
+
+    return MachineFacts(
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor_name(),
+        cores=cpu_count(),
+        memory_mib=_total_memory_mib(),
+        load_average_at_start=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        accelerator=torch.cuda.get_device_name(engine.device) if engine.device.startswith("cuda") else None,
+    )
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _total_memory_mib() -> int:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return 0  # a system that does not tell, such as Windows
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def code_identity() -> str:
+    """sha256 over the sources that decide what a training computes: `networks`, `data` and `training`.
+
+    Other work on tench leaves it as it is, so that it does not break a resume.
+    """
+    root = Path(str(resources.files("tench")))
+    digest = hashlib.sha256()
+    for folder in _CODE_FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def now() -> str:
+    """This moment in ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Training: a table and photographs in, a run folder out."""

@@ -1,0 +1,66 @@
+"""Batches: pictures from the decoded cache to the device, augmented there, as a function of (seed, epoch, index)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tench.config import Engine, Options, Rules
+from tench.data.augment import augment, draws
+from tench.data.order import batches, epoch_order
+from tench.errors import ConfigError
+
+
+class Feed:
+    """The pictures of one training: `pixels` uint8 (n, height, width, 3) RGB, `labels` int64 (n,).
+
+    `stored_px`, (n, 2): heights and widths of the stored pictures, where `options.translation_px` needs them.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        options: Options,
+        engine: Engine,
+        stored_px: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.pixels, self.labels, self.options, self.engine, self.stored_px = pixels, labels, options, engine, stored_px
+        self._draws_of: tuple[int, NDArray[np.float64]] | None = None
+
+    def pictures(self, indices: NDArray[np.int64]) -> Tensor:
+        """The pictures of `indices` as they are: uint8 (batch, 3, height, width) on the device, in the engine's layout."""
+        batch = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
+        if self.engine.layout == "channels_first":
+            batch = batch.contiguous()
+        return self._to_device(batch)
+
+    def augmented(self, indices: NDArray[np.int64], epoch: int) -> Tensor:
+        """The same, each transformed by the draws of its (seed, epoch, index)."""
+        batch = self.pictures(indices)
+        return augment(batch, self._draws(epoch)[indices]) if self.options.augment else batch
+
+    def targets(self, indices: NDArray[np.int64]) -> Tensor:
+        """Class indices of `indices`: int64 (batch,) on the device."""
+        return self._to_device(torch.from_numpy(self.labels[indices]))
+
+    def _draws(self, epoch: int) -> NDArray[np.float64]:
+        if self._draws_of is None or self._draws_of[0] != epoch:
+            self._draws_of = (epoch, draws(self.options.seed, epoch, len(self.pixels), self.options, self.stored_px))
+        return self._draws_of[1]
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.engine.device.startswith("cuda"):
+            return tensor.pin_memory().to(self.engine.device, non_blocking=True)
+        return tensor.to(self.engine.device)
+
+
+def training_batches(fit: NDArray[np.int64], rules: Rules, options: Options, epoch: int) -> list[NDArray[np.int64]]:
+    """The batches of `epoch` (from 0): arrays of indices into the pictures, in the order in which they are shown."""
+    if rules.last_partial_batch == "dropped" and len(fit) < options.batch_size:
+        raise ConfigError(
+            f"batch_size is {options.batch_size}, but there are only {len(fit)} pictures to fit, and these rules drop the last partial"
+            f" batch: nothing would be trained. Take a batch size of {len(fit)} or less."
+        )
+    order = epoch_order(len(fit), options.seed, epoch, rules.shuffle)
+    return [fit[batch] for batch in batches(order, options.batch_size, rules.last_partial_batch)]

@@ -1,0 +1,93 @@
+"""All that decides what a training computes, and that plan made ready: pictures decoded, roles drawn, the module built."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tench.config import Engine, Options, Preprocessing, Recipe, Rules
+from tench.data.cache import decoded
+from tench.data.roles import Roles, roles
+from tench.data.sources import Source
+from tench.data.statistics import pixel_statistics
+from tench.networks.reference import Network
+from tench.records import run_identity
+from tench.runtime import apply_engine, derived_seed, place
+from tench.training.feed import Feed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what a training computes. `options.size_px` is filled in when the plan is made."""
+
+    network: Network
+    source: Source
+    recipe: Recipe
+    options: Options
+    engine: Engine
+
+    def __post_init__(self) -> None:
+        """The size is part of what is recorded and compared, so it is written down where the table decides it."""
+        object.__setattr__(self, "options", self.options.model_copy(update={"size_px": self.px}))
+
+    @property
+    def rules(self) -> Rules:
+        """How the software behaves."""
+        return self.recipe.rules
+
+    @property
+    def px(self) -> int:
+        """Side of the pictures."""
+        return self.options.size_px or self.network.input_px
+
+    def identity(self, **more: Any) -> str:
+        """sha256 of what decides the result: network, pictures, rules, options; not the machine, nor how it computes."""
+        options = self.options.model_copy(update={"size_px": self.px})
+        parts = {
+            "network": self.network.text,
+            "data": self.source.sha256,
+            "rules": self.rules.model_dump(),
+            "options": options.model_dump(),
+        }
+        return run_identity(parts | more)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with its pictures decoded and its module, random or pretrained, on the engine's device."""
+
+    module: nn.Module
+    feed: Feed
+    roles: Roles
+    preprocessing: Preprocessing
+    left_out: NDArray[np.bool_] | None = None
+    """Training pictures kept out of `fit`, bool (n,): for a pretrained network those it never saw."""
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Decode the pictures, take their statistics, build the module on the engine's device. Changes no random state."""
+    apply_engine(plan.engine)
+    size = Preprocessing(height_px=plan.px, width_px=plan.px)
+    pixels = decoded(plan.source, size)
+    parts = roles(plan.source, plan.rules, plan.options)
+    found = pixel_statistics(pixels, parts.fit)
+    per_pixel = plan.rules.input_normalisation == "per_pixel_mean"
+    numbers = {"per_pixel_mean": True} if per_pixel else {"mean": found.mean, "std": found.std}
+    preprocessing = size.model_copy(update=numbers)
+    seed = derived_seed(plan.options.seed, "initial weights")
+    module = plan.network.build(len(plan.source.classes), preprocessing, plan.rules.initial_weights, seed)
+    if per_pixel:
+        module.get_buffer("normalise.mean").copy_(torch.from_numpy(found.mean_picture).permute(2, 0, 1))
+    place(module, plan.engine)
+    return Prepared(module, feed_of(plan, pixels), parts, preprocessing)
+
+
+def feed_of(plan: Plan, pixels: np.ndarray) -> Feed:
+    """The feed of a plan's pictures."""
+    labels = np.array([picture.label for picture in plan.source.pictures], dtype=np.int64)
+    sizes = [picture.size_px for picture in plan.source.pictures]
+    stored_px = None if None in sizes else np.array(sizes)
+    return Feed(pixels, labels, plan.options, plan.engine, stored_px)

@@ -1,0 +1,117 @@
+"""One training, from a network and pictures to a finished run folder, and the way on for one that was interrupted."""
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tench.errors import InterruptedTraining, ResumeError, TenchError, TrainingError
+from tench.evaluation import log_probabilities
+from tench.records import Run, create_run
+from tench.runtime import autocast
+from tench.training.facts import differences, record_of
+from tench.training.loop import Training, Watcher
+from tench.training.outcome import finish, predictions, to_score
+from tench.training.plan import Plan, Prepared, prepare
+from tench.training.resources import needs, refuse_what_does_not_fit
+
+SCORING_BATCH = 128
+
+
+def train(plan: Plan, runs: Path, watcher: Watcher | None = None, anyway: bool = False, **about: Any) -> Run:
+    """Train `plan` to its end in a new run folder under `runs`; returns the finished run.
+
+    `about` goes into the record (study, row, reported_accuracy, ...). Raises TrainingError where memory will not suffice
+    (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C or SIGTERM, with everything saved.
+    """
+    watcher = watcher or Watcher()
+    prepared = prepare(plan)
+    runs.mkdir(parents=True, exist_ok=True)
+    warn_or_refuse(plan, prepared.module, runs, watcher, anyway)
+    run = create_run(runs, record_of(plan, prepared, "train", **about))
+    run.update_local(network=plan.network.reference, **({"data": plan.source.location.resolve()} if plan.source.location else {}))
+    return carry_out(plan, prepared, run, watcher)
+
+
+def resume(run: Run, plan: Plan, watcher: Watcher | None = None, anyway: bool = False) -> Run:
+    """Go on with an interrupted run, exactly. `plan` must be the run's own.
+
+    Raises ResumeError with the differences where the pictures, options, engine, code or versions are others now, unless
+    `anyway`; then the record says what differed.
+    """
+    watcher = watcher or Watcher()
+    found = differences(run.record, plan)
+    if found and not anyway:
+        listed = "; ".join(found)
+        raise ResumeError(
+            f"{run.id} cannot go on exactly as it began: {listed}. Bring that back, or go on all the same by --anyway (recorded)."
+        )
+    if found:
+        run.update(notes=(*run.record.notes, "resumed although " + "; ".join(found)))
+    return carry_out(plan, prepare(plan), run, watcher, resuming=True)
+
+
+def carry_out(plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, resuming: bool = False, **rate_factors: Any) -> Run:
+    """Train, score the test pictures once, and write the result into the run's folder."""
+    with run.held():
+        try:
+            training = Training(
+                prepared.module, prepared.feed, prepared.roles, plan.rules, plan.options, plan.engine, run, watcher, **rate_factors
+            )
+            run.update(status="running")
+            if resuming:
+                training.restore()
+            why = training.to_the_end()
+            _finish(plan, prepared, run, training, why)
+        except (InterruptedTraining, torch.OutOfMemoryError, MemoryError) as error:
+            run.update(status="interrupted")
+            if isinstance(error, InterruptedTraining):
+                raise
+            smaller = max(1, plan.options.batch_size // 2)
+            raise TrainingError(
+                f"Memory ran out in {run.id} with batches of {plan.options.batch_size}. What was saved is kept: free some memory and"
+                f" `tench resume {run.id}`, or train again with --batch-size {smaller}."
+            ) from error
+        except TenchError as error:
+            run.update(status="failed", failure=str(error))
+            raise
+    return run
+
+
+def _finish(plan: Plan, prepared: Prepared, run: Run, training: Training, why: str) -> None:
+    pretrained = run.record.network.weights_sha256 is not None
+    indices = to_score(prepared.roles, pretrained)
+    with autocast(plan.engine):
+        answers = log_probabilities(prepared.module, prepared.feed.pixels, indices, SCORING_BATCH, plan.engine.device, plan.engine.layout)
+    p, history = training.progress, run.history()
+    line = history[p.best_epoch if plan.rules.result == "best" and p.best_epoch is not None else -1]
+    finish(
+        run,
+        prepared.module,
+        predictions(plan.source, prepared.roles, answers, pretrained),
+        select_top1=line["select_top1"],
+        select_loss=line["select_loss"],
+        epochs=len(history),
+        best_epoch=None if p.best_epoch is None else p.best_epoch + 1,
+        stopped_because=why,
+        train_s=p.train_s,
+        wall_s=p.wall_s + training.seconds_since_asked(),
+        pictures_shown=p.pictures_shown,
+    )
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+
+
+def warn_or_refuse(plan: Plan, module: nn.Module, runs: Path, watcher: Watcher, anyway: bool) -> None:
+    """Estimate memory and disk before step 1: refuse what will not fit, unless `anyway`, and warn of a disk too small."""
+    estimate = needs(copy.deepcopy(module).to("meta"), plan.options, plan.px, plan.px)
+    try:
+        warning = refuse_what_does_not_fit(estimate, plan.options, plan.engine, runs)
+    except TrainingError as error:
+        if not anyway:
+            raise
+        warning = str(error)
+    if warning:
+        watcher.say(warning)

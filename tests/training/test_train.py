@@ -1,0 +1,269 @@
+"""Trainings from start to end: they learn, repeat, stop when they should, and go on after being killed as if they had not."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import TINY_TABLE
+from tench.config import Engine, load_recipe
+from tench.data.sources import open_source
+from tench.errors import ConfigError, InterruptedTraining, ResumeError, TrainingError
+from tench.networks.reference import from_table, network
+from tench.networks.table import parse
+from tench.records import Run, load_run
+from tench.training.loop import Training, Watcher
+from tench.training.plan import Plan, prepare
+from tench.training.train import resume, train
+
+ENGINE = Engine(threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def plan_of(tiny_net: Path, tiny_folder: Path) -> Any:
+    def make(recipe: str = "modern", **options: Any) -> Plan:
+        loaded = load_recipe(recipe)
+        defaults = {"batch_size": 8, "epochs": 3, "learn_rate": 0.05}
+        return Plan(network(tiny_net), open_source(tiny_folder), loaded, loaded.resolve(defaults, options), ENGINE)
+
+    return make
+
+
+class StopAfter(Watcher):
+    """Does what Ctrl-C does, after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def stepped(self, epoch: int, step: int, pictures_per_s: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.weights_path)
+
+
+def same(a: Run, b: Run) -> bool:
+    ours, theirs = weights(a), weights(b)
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "rate"),
+    # N(0, 0.01^2) weights start so small a network so slowly that the faithful rules need a high rate to learn in seconds.
+    [("modern", "sgdm", 0.05), ("modern", "adam", 0.01), ("r2018b", "adam", 0.01), ("quick", "sgdm", 0.1)],
+)
+def test_a_network_learns(plan_of: Any, tmp_path: Path, recipe: str, optimizer: str, rate: float) -> None:
+    run = train(plan_of(recipe, optimizer=optimizer, learn_rate=rate, epochs=15, patience=15), tmp_path)
+    assert run.record.result is not None
+    assert run.record.result.top1 > 0.8, run.history()
+    assert run.history()[0]["loss"] > run.history()[-1]["loss"]
+
+
+def test_what_a_finished_run_holds(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of()
+    run = load_run(train(plan, tmp_path, study="a study", row="a row").folder)
+    record, found = run.record, run.predictions()
+    assert record.status == "finished"
+    assert (record.study, record.row) == ("a study", "a row")
+    assert (record.data.n_fit, record.data.n_select, record.data.n_test) == (54, 6, 30)
+    assert record.identity == plan.identity(kind="train", transfer=None)
+    assert record.options["size_px"] == 16
+    assert record.result is not None
+    assert record.result.correct == int(found.correct.sum())
+    assert record.result.epochs == len(run.history()) == 3
+    assert record.result.pictures_shown == 3 * 48, "the last partial batch of 6 is dropped"
+    assert found.log_probabilities.shape == (30, 3)
+    assert np.exp(found.log_probabilities).sum(1) == pytest.approx(1, abs=1e-5)
+    assert not run.checkpoints.exists()
+    assert str(tmp_path) not in json.dumps(record.model_dump()), "no path of the machine in a record"
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(plan_of: Any, tmp_path: Path) -> None:
+    first, again, other = (train(plan_of(seed=seed), tmp_path / name) for seed, name in ((3, "a"), (3, "b"), (4, "c")))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_the_state_of_the_users_random_numbers_is_left_alone(plan_of: Any, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(plan_of(epochs=1), tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("recipe", ["modern", "r2018b"])
+@pytest.mark.parametrize("optimizer", ["sgdm", "adam"])
+@pytest.mark.parametrize("steps", [1, 6, 9])
+def test_stopped_and_resumed_ends_with_the_same_bits(plan_of: Any, tmp_path: Path, recipe: str, optimizer: str, steps: int) -> None:
+    """After the first step, at the very end of an epoch, and in mid-epoch; with dropout, augmentation and drops of the rate."""
+    plan = plan_of(recipe, optimizer=optimizer, drop_period=1, mirror=True)
+    whole = train(plan, tmp_path / "whole")
+    with pytest.raises(InterruptedTraining, match="tench resume") as stopped:
+        train(plan, tmp_path / "cut", StopAfter(steps))
+    assert stopped.value.exit_code == 130
+    (folder,) = (tmp_path / "cut").iterdir()
+    assert load_run(folder).record.status == "interrupted"
+    resumed = resume(load_run(folder), plan)
+    assert same(whole, resumed)
+    timeless = [{k: v for k, v in line.items() if not k.endswith("_s")} for line in whole.history()]
+    assert [{k: v for k, v in line.items() if not k.endswith("_s")} for line in resumed.history()] == timeless
+    assert np.array_equal(whole.predictions().log_probabilities, resumed.predictions().log_probabilities)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tench.config import Engine, load_recipe
+from tench.data.sources import open_source
+from tench.networks.reference import network
+from tench.training.plan import Plan
+from tench.training import loop
+from tench.training.train import train
+loop.SAVE_EVERY_S = 0.0
+recipe = load_recipe("modern")
+options = recipe.resolve({"batch_size": 8, "epochs": 40, "learn_rate": 0.05})
+train(Plan(network(sys.argv[1]), open_source(sys.argv[2]), recipe, options, Engine(threads=1)), Path(sys.argv[3]))
+"""
+
+
+def test_killed_with_kill_9_and_resumed_ends_with_the_same_bits(plan_of: Any, tmp_path: Path, tiny_net: Path, tiny_folder: Path) -> None:
+    """Killed while it saves after every step, so that the blow may fall into the middle of a checkpoint."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tiny_net, tiny_folder, tmp_path / "killed"])
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("*/checkpoints/step-00000002*.json")):
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = (tmp_path / "killed").iterdir()
+    run = load_run(folder)
+    assert run.record.status == "running"
+    assert not run.in_use
+    plan = plan_of(epochs=40)
+    assert same(resume(run, plan), train(plan, tmp_path / "whole"))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of(epochs=4)
+    whole = train(plan, tmp_path / "whole")
+    with pytest.raises(InterruptedTraining):
+        train(plan, tmp_path / "cut", StopAfter(15))
+    (folder,) = (tmp_path / "cut").iterdir()
+    newest = max((folder / "checkpoints").glob("step-*.safetensors"))
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    said: list[str] = []
+    watcher = Watcher()
+    watcher.say = said.append  # type: ignore[method-assign]
+    assert same(whole, resume(load_run(folder), plan, watcher))
+    assert len(said) == 1
+    assert "is damaged" in said[0]
+
+
+def test_resuming_refuses_what_has_changed_and_lists_it(plan_of: Any, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedTraining):
+        train(plan_of(), tmp_path, StopAfter(2))
+    (folder,) = tmp_path.iterdir()
+    with pytest.raises(ResumeError, match=r"option learn_rate: was 0\.05, is 0\.01"):
+        resume(load_run(folder), plan_of(learn_rate=0.01))
+    run = resume(load_run(folder), plan_of(learn_rate=0.01), anyway=True)
+    assert any("resumed although option learn_rate" in note for note in run.record.notes)
+
+
+def test_patience_counts_epochs_without_improvement_and_best_weights_come_back(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of(patience=2, epochs=30)
+    prepared = prepare(plan)
+    losses = iter([1.0, 0.8, 0.9, 0.8, 0.7])
+    states: list[torch.Tensor] = []
+
+    class Judged(Training):
+        def validate(self) -> tuple[float, float]:
+            states.append(self.module.state_dict()["conv_1.conv.weight"].clone())
+            return next(losses), 0.5
+
+    run = _empty_run(plan, tmp_path)
+    training = Judged(prepared.module, prepared.feed, prepared.roles, plan.rules, plan.options, ENGINE, run, Watcher())
+    assert training.to_the_end() == "no improvement on select for 2 epochs"
+    assert len(run.history()) == 4, "0.9 and the equal 0.8 are no improvement: improvement is strictly lower"
+    assert torch.equal(training.module.state_dict()["conv_1.conv.weight"], states[1])
+    assert [line["best"] for line in run.history()] == [True, True, False, False]
+
+
+def test_r2018b_keeps_the_last_weights_and_stops_on_its_test_pictures(plan_of: Any, tmp_path: Path) -> None:
+    run = train(plan_of("r2018b", epochs=2), tmp_path)
+    assert "stopped on its test pictures" in run.record.notes
+    assert run.record.data.n_select == run.record.data.n_test == 30
+    assert run.record.preprocessing["per_pixel_mean"] is True
+    assert len(run.record.data.never_shown) == 60 % 8
+    assert any(difference.startswith("result is last") for difference in run.record.rule_differences)
+
+
+def test_per_pixel_mean_is_the_mean_picture_of_the_fit_pictures(plan_of: Any) -> None:
+    prepared = prepare(plan_of("r2018b"))
+    expected = prepared.feed.pixels[prepared.roles.fit].astype(np.float64).mean(0)
+    assert np.allclose(prepared.module.get_buffer("normalise.mean").permute(1, 2, 0).numpy(), expected, atol=1e-4)
+
+
+def test_per_channel_statistics_are_those_of_the_fit_pictures(plan_of: Any) -> None:
+    prepared = prepare(plan_of("modern"))
+    pictures = prepared.feed.pixels[prepared.roles.fit].astype(np.float64)
+    assert prepared.preprocessing.mean == pytest.approx(pictures.mean((0, 1, 2)))
+    assert prepared.preprocessing.std == pytest.approx(pictures.std((0, 1, 2)))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_is_never_saved(plan_of: Any, tmp_path: Path) -> None:
+    unnormalised = TINY_TABLE.replace("3x3, 8", "3x3, 8, norm=none")
+    plan = dataclasses.replace(plan_of(learn_rate=100.0, epochs=20), network=from_table(parse(unnormalised)))
+    with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch \d+, at step \d+.*--learn-rate"):
+        train(plan, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    run = load_run(folder)
+    assert run.record.status == "failed"
+    for path in run.checkpoints.glob("*.safetensors"):
+        assert all(torch.isfinite(tensor).all() for tensor in load_file(path).values()), path
+
+
+def test_a_batch_larger_than_the_pictures_is_refused(plan_of: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only 54 pictures"):
+        train(plan_of(batch_size=64), tmp_path)
+
+
+def test_a_training_that_needs_too_much_memory_is_refused_with_a_batch_size_that_fits(
+    plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tench.training.resources.memory_available_mib", lambda: 601.0)
+    plan = plan_of(batch_size=48)
+    with pytest.raises(TrainingError, match=r"take --batch-size \d+ or less, or --anyway"):
+        train(plan, tmp_path)
+    assert train(plan, tmp_path, anyway=True).record.status == "finished"
+
+
+def _empty_run(plan: Plan, folder: Path) -> Run:
+    from tench.records import create_run
+    from tench.training.facts import record_of
+
+    folder.mkdir(exist_ok=True)
+    return create_run(folder, record_of(plan, prepare(plan), "train"))
