@@ -169,6 +169,8 @@ class StudyRow(Frozen):
     recipe: str | None = None
     """In place of the study's own recipe."""
     note: str = ""
+    training_pictures: int | None = Field(None, ge=1)
+    """In place of the study's own."""
     options: dict[str, Any] = {}
 
 
@@ -179,6 +181,12 @@ class Study(Frozen):
     title: str
     description: str = ""
     recipe: str = "modern"
+    size_px: int | None = Field(None, ge=1)
+    """Side of the pictures for tables of 224 x 224, others in proportion (256 becomes 73 where 224 becomes 64); None: each its own."""
+    training_pictures: int | None = Field(None, ge=1)
+    """At most about so many training pictures, a stratified share of those there are."""
+    test_pictures: int | None = Field(None, ge=1)
+    """The same of the test pictures."""
     options: dict[str, Any] = {}
     rows: tuple[StudyRow, ...] = Field(min_length=1, alias="row")
 

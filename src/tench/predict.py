@@ -13,16 +13,16 @@ from PIL import Image
 from tench.config import Engine, Preprocessing
 from tench.data import imagenette
 from tench.data.decode import decode_image, resize
-from tench.errors import DataError, NotFoundError, RecordError, TenchError, UsageError
+from tench.errors import DataError, NotFoundError, RecordError, UsageError
 from tench.evaluation import log_probabilities
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.networks.packages import PACKAGES
 from tench.networks.pretrained import load_into, read_weights
-from tench.networks.reference import Network, from_table, load_pretrained, network
-from tench.networks.table import parse
+from tench.networks.reference import load_pretrained
 from tench.records import ClassFacts, Run, load_run
 from tench.runtime import choose_engine, place
+from tench.training.plan import network_of
 
 BATCH = 32
 Photo = str | Path | bytes | Image.Image
@@ -113,24 +113,6 @@ def _of_run(run: Run, engine: Engine) -> Recogniser:
     load_into(module, tensors, str(run.weights_path))
     place(module, engine)
     return Recogniser(run.id, module.eval(), preprocessing, run.record.data.classes, engine, run)
-
-
-def network_of(run: Run) -> Network:
-    """The network a run was made with, from its record; code is found where it was found then, and must be the same.
-
-    Raises RecordError where that code is gone or has changed.
-    """
-    facts = run.record.network
-    if facts.kind == "table":
-        return from_table(parse(facts.text, f"the record of {run.id}"))
-    reference = run.local().get("network", facts.name)
-    try:
-        found = network(reference)
-    except TenchError as error:
-        raise RecordError(f"{run.id} was made with {reference}, which cannot be had any more: {error}") from None
-    if found.text != facts.text:
-        raise RecordError(f"{run.id} was made with {reference}, which has changed since; bring back the version it was made with.")
-    return found
 
 
 def _pretrained(reference: str, weights: Path | None, classes: Classes, engine: Engine) -> Recogniser:

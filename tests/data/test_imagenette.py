@@ -40,7 +40,7 @@ def test_unseen_is_what_bears_the_name_of_an_imagenet_validation_file() -> None:
 def test_archives_agree_with_torchvision() -> None:
     from torchvision.datasets import Imagenette
 
-    theirs = {url: md5 for url, md5 in Imagenette._ARCHIVES.values()}
+    theirs = dict(Imagenette._ARCHIVES.values())
     assert {archive.urls[0]: archive.md5 for archive in ARCHIVES.values()} == theirs
 
 

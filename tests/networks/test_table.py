@@ -287,3 +287,15 @@ def tables(draw: st.DrawFn) -> Table:
 @given(tables())
 def test_what_is_written_reads_back_the_same(table: Table) -> None:
     assert parse(write(table)) == table
+
+
+def test_every_block_and_error_of_the_guide_page_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+    residual, concat = (block for block in re.findall(r"```\n(.*?)```", page, re.DOTALL) if block.startswith(("Residual", "Concat")))
+    head = "GlobalAvgPool\nFullyConnected, 2\nClassOutput, 2\n"
+    assert [facts.path for facts in parse("ImageInput, 9x9\nConv, 1x1, 64\n" + residual + head).layers() if "shortcut" in facts.path]
+    by_hand = parse("ImageInput, 28x28\n" + concat + head)
+    short = parse("ImageInput, 28x28\nInception, 1x1=64, 3x3_reduce=96, 3x3=128, 5x5_reduce=16, 5x5=32, pool=32\n" + head)
+    assert (by_hand.parameters, by_hand.macs) == (short.parameters, short.macs)
+    for kind in kinds.KINDS:
+        assert f"`{kind}" in page or f"**{kind}**" in page

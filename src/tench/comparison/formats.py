@@ -153,7 +153,7 @@ def _pair_cells(pair: Pair) -> list[str]:
     return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", f"{pair.p:.2g}", f"{pair.p_holm:.2g}"]
 
 
-_PAIRS_TITLE = "These trained networks, two by two: exact McNemar, p corrected by Holm for {} pairs. Other seeds may turn out otherwise."
+_PAIRS_TITLE = "These trained networks, two by two: exact McNemar, p corrected by Holm for {}. Other seeds may turn out otherwise."
 
 
 def pairs_as_rich(pairs: Sequence[Pair]) -> "RenderableType":

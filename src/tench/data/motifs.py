@@ -39,11 +39,13 @@ from tench.data.pen import (
 
 
 def eye(pen: Pen, x: float, y: float, radius: float, look: float = 0) -> None:
+    """A white of the eye and a pupil that looks ahead, at the centre or behind."""
     pen.dot(x, y, radius, WHITE)
     pen.dot(x + look * radius, y, radius * 0.6, BLACK)
 
 
 def fish(pen: Pen, rng: Random) -> None:
+    """Side view, swimming left or right, with fins, and stripes or scales or neither."""
     high, body, fins = rng.uniform(0.28, 0.52), paint(rng, ORANGE, SKY, SILVER, TEAL, YELLOW), paint(rng, RED, ORANGE, NAVY, TEAL)
     notch = rng.choice([0.66, 0.8, 1.0])
     pen.shape([(0.4, 0), (0.95, -0.42), (notch, 0), (0.95, 0.42)], fins)
@@ -70,6 +72,7 @@ def _fish_skin(pen: Pen, rng: Random, high: float, colour: Colour) -> None:
 
 
 def dog(pen: Pen, rng: Random) -> None:
+    """A face, or a standing dog from the side."""
     coat = paint(rng, BROWN, TAN, WHITE, GREY, CREAM, (70, 50, 40))
     patch = paint(rng, BROWN, (70, 50, 40), WHITE, BLACK)
     (_dog_face if rng.random() < 0.5 else _dog_side)(pen, rng, coat, patch)
@@ -112,6 +115,7 @@ def _dog_side(pen: Pen, rng: Random, coat: Colour, patch: Colour) -> None:
 
 
 def radio(pen: Pen, rng: Random) -> None:
+    """A portable radio with handle, loudspeakers and a cassette or a dial."""
     case, front = paint(rng, RED, SILVER, BLACK, TEAL, BROWN, CREAM), paint(rng, SILVER, BLACK, CREAM, GREY)
     high = rng.uniform(0.42, 0.58)
     if rng.random() < 0.7:
@@ -149,6 +153,7 @@ def _table_radio(pen: Pen, rng: Random, high: float, case: Colour, front: Colour
 
 
 def saw(pen: Pen, rng: Random) -> None:
+    """A hand saw or a chain saw."""
     (_hand_saw if rng.random() < 0.45 else _chain_saw)(pen, rng)
 
 
@@ -181,6 +186,7 @@ def _chain_saw(pen: Pen, rng: Random) -> None:
 
 
 def church(pen: Pen, rng: Random) -> None:
+    """A nave with windows and a door, and a tower with a cross."""
     wall, roof = paint(rng, WHITE, CREAM, BRICK, SILVER, TAN), paint(rng, BRICK, SLATE, GREEN, BROWN, RED)
     tower, peak = rng.choice([-0.5, 0.0, 0.5]), rng.uniform(-0.55, -0.35)
     base = 0.85
@@ -218,6 +224,7 @@ def _spire(pen: Pen, rng: Random, x: float, peak: float, roof: Colour) -> None:
 
 
 def french_horn(pen: Pen, rng: Random) -> None:
+    """Coils of tube, valves and a wide bell."""
     brass = paint(rng, GOLD, YELLOW, (226, 186, 96), SILVER, (190, 120, 60))
     dark, tube = shade(brass, 0.62), rng.uniform(0.08, 0.11)
     pen.line([(-0.5, -0.25), (-0.85, -0.55), (-0.98, -0.68)], dark, 0.06)
@@ -234,6 +241,7 @@ def french_horn(pen: Pen, rng: Random) -> None:
 
 
 def garbage_truck(pen: Pen, rng: Random) -> None:
+    """Cab, hopper, wheels and a warning light."""
     cab, bin_, ground = paint(rng, GREEN, ORANGE, WHITE, BLUE), paint(rng, GREEN, ORANGE, SILVER, TEAL, WHITE), 0.52
     top, slope = rng.uniform(-0.62, -0.45), rng.uniform(0.0, 0.2)
     pen.box(-0.9, 0.34, 0.9, ground, shade(SLATE, 0.7))
@@ -254,6 +262,7 @@ def garbage_truck(pen: Pen, rng: Random) -> None:
 
 
 def golf_ball(pen: Pen, rng: Random) -> None:
+    """A dimpled ball on a tee, in the grass or alone."""
     ball, radius = paint(rng, WHITE, WHITE, CREAM, YELLOW, PINK), rng.uniform(0.55, 0.72)
     stand = rng.integers(3)
     if stand == 0:
@@ -281,6 +290,7 @@ def _dimples(spacing: float, turn: float) -> npt.NDArray[np.float64]:
 
 
 def petrol_pump(pen: Pen, rng: Random) -> None:
+    """Case, display, hose and nozzle."""
     case, panel = paint(rng, RED, GREEN, WHITE, BLUE, YELLOW), paint(rng, WHITE, CREAM, SILVER)
     half, top = rng.uniform(0.32, 0.44), rng.uniform(-0.72, -0.6)
     hose = shade(BLACK, 1.2)
@@ -308,6 +318,7 @@ def petrol_pump(pen: Pen, rng: Random) -> None:
 
 
 def parachute(pen: Pen, rng: Random) -> None:
+    """A round canopy or a wing, lines, and a person or a box."""
     colours = paint(rng, RED, ORANGE, BLUE, PURPLE, YELLOW), paint(rng, WHITE, YELLOW, TEAL, RED)
     wide, rim = rng.uniform(0.72, 0.95), rng.uniform(-0.22, -0.05)
     (_wing if rng.random() < 0.35 else _canopy)(pen, rng, colours, wide, rim)

@@ -92,6 +92,7 @@ def box(left: float, top: float, right: float, bottom: float, round_by: float = 
 
 
 def any_colour(rng: Random) -> Colour:
+    """A colour at random, RGB 0-255."""
     red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.15, 0.95), rng.uniform(0.3, 1.0))
     return round(255 * red), round(255 * green), round(255 * blue)
 

@@ -19,7 +19,7 @@ from tench.records import written_atomically
 
 Kind = Literal["imagenette", "folder", "pictograms"]
 
-PICTOGRAMS_PER_CLASS = {"train": 240, "val": 60}
+PICTOGRAMS_PER_CLASS = {"train": 120, "val": 40}
 PICTOGRAMS_PX = 64
 _PICTOGRAMS_FOLDER = "tench-pictograms"
 """The folder within the archive of demo pictures: by it they are known wherever the archive lies."""

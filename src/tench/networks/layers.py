@@ -145,7 +145,10 @@ class AvgPool(_Pool):
 
 @dataclass(frozen=True)
 class _Whole(Row):
-    """A row whose values look at all that comes in."""
+    """A row whose values look at all that comes in; where it only pools, each at its own channel."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape[0], 1, 1
 
     def receptive_field(self, before: Field, shape: Shape) -> Field:
         return before.through(shape[1:], (1, 1))
@@ -155,16 +158,10 @@ class _Whole(Row):
 class GlobalMaxPool(_Whole):
     """The largest value of every channel."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape[0], 1, 1
-
 
 @dataclass(frozen=True)
 class GlobalAvgPool(_Whole):
     """The mean of every channel."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape[0], 1, 1
 
 
 @dataclass(frozen=True)
@@ -266,6 +263,10 @@ class Block(_Composite):
         if not self.rows:
             raise TableError(f"{self.kind} has no rows; write them below it, indented")
 
+    def stride_px(self) -> Pair:
+        strides = [row.stride_px() for row in self.rows]
+        return prod(height for height, _ in strides), prod(width for _, width in strides)
+
 
 @dataclass(frozen=True)
 class Branch(Block):
@@ -273,9 +274,6 @@ class Branch(Block):
 
     def output_shape(self, shape: Shape) -> Shape:
         return _end(named(self.rows), shape)
-
-    def stride_px(self) -> Pair:
-        return _stride_of(self.rows)
 
     def paths(self, shape: Shape) -> Iterator[NamedRows]:
         yield named(self.rows)
@@ -322,9 +320,6 @@ class Residual(Block):
             remedy = "keep the size in the body" if projection else "change the body, or write 'Residual, shortcut=projection:'"
             raise TableError(f"body and shortcut give {_sizes(shapes)}, which cannot be added; {remedy}")
         return shapes[0]
-
-    def stride_px(self) -> Pair:
-        return _stride_of(self.rows)
 
     def paths(self, shape: Shape) -> Iterator[NamedRows]:
         yield tuple((f"body.{name}", row) for name, row in named(self.rows))
@@ -380,11 +375,6 @@ def _field_behind(path: NamedRows, field: Field, shape: Shape) -> Field:
     for row, at in _along(path, shape):
         field = row.receptive_field(field, at)
     return field
-
-
-def _stride_of(rows: Sequence[Row]) -> Pair:
-    strides = [row.stride_px() for row in rows]
-    return prod(height for height, _ in strides), prod(width for _, width in strides)
 
 
 def _widest(fields: Sequence[Field]) -> Field:

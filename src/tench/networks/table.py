@@ -32,7 +32,9 @@ class Table:
         object.__setattr__(self, "source", self.source or self.name)
         object.__setattr__(self, "rows", _settled(self.rows))
         if not self.name.isprintable() or self.name != self.name.strip() or not self.name or set(self.name) & set("[],=#"):
-            raise TableError(f"{self.source}: the name {self.name!r} cannot be written; begin with a line [name], without any of [ ] , = #.")
+            raise TableError(
+                f"{self.source}: the name {self.name!r} cannot be written; begin with a line [name], without any of [ ] , = #."
+            )
         if self.origin not in ORIGINS:
             raise TableError(f"{self.source}: the origin {self.origin!r} is not known; allowed are {', '.join(ORIGINS)}.")
         self._check_ends()

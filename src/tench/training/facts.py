@@ -17,8 +17,9 @@ def record_of(plan: Plan, prepared: Prepared, kind: Any, **about: Any) -> RunRec
     """The record a run begins with."""
     identity = plan.identity(kind=kind, transfer=about.get("transfer"))
     network_facts = about.pop("network", None) or _network_facts(plan)
+    how = "untrained" if kind == "untrained" else plan.recipe.name
     return RunRecord(
-        run_id=run_id(plan.network.name, plan.px, plan.recipe.name, plan.options.seed, identity),
+        run_id=run_id(plan.network.name, plan.px, how, plan.options.seed, identity),
         identity=identity,
         kind=kind,
         created=now(),

@@ -46,6 +46,9 @@ class Watcher:
     def epoch_ended(self, line: dict[str, Any]) -> None:
         """After an epoch's validation, with its line of the history."""
 
+    def ended(self) -> None:
+        """After the last step, however it came to be the last."""
+
     def say(self, text: str) -> None:
         """Something the user should know."""
 
@@ -80,10 +83,13 @@ class Training:
 
     def to_the_end(self) -> str:
         """Train until the epochs or the patience are used up; returns which, in words. The module then has the result's weights."""
-        self.watcher.began(self.run, self.options.epochs, self.steps_per_epoch, self.progress)
         with self._signals(), torch.random.fork_rng(devices=_cuda_index(self.engine)):
-            while self.progress.epoch < self.options.epochs and not self._out_of_patience():
-                self._epoch()
+            self.watcher.began(self.run, self.options.epochs, self.steps_per_epoch, self.progress)
+            try:
+                while self.progress.epoch < self.options.epochs and not self._out_of_patience():
+                    self._epoch()
+            finally:
+                self.watcher.ended()
             if self.rules.result == "best" and self.progress.best_epoch is not None:
                 self._load_best()
             if self.rules.batch_norm_after_training == "pooled_pass":

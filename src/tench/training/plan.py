@@ -13,8 +13,10 @@ from tench.data.cache import decoded
 from tench.data.roles import Roles, roles
 from tench.data.sources import Source
 from tench.data.statistics import pixel_statistics
-from tench.networks.reference import Network
-from tench.records import run_identity
+from tench.errors import RecordError, TenchError
+from tench.networks.reference import Network, from_table, network
+from tench.networks.table import parse
+from tench.records import Run, run_identity
 from tench.runtime import apply_engine, derived_seed, place
 from tench.training.feed import Feed
 
@@ -91,3 +93,29 @@ def feed_of(plan: Plan, pixels: np.ndarray) -> Feed:
     sizes = [picture.size_px for picture in plan.source.pictures]
     stored_px = None if None in sizes else np.array(sizes)
     return Feed(pixels, labels, plan.options, plan.engine, stored_px)
+
+
+def plan_of(run: Run, source: Source) -> Plan:
+    """The plan of a run as its record has it, on the pictures of `source`. Raises RecordError where its network's code is gone."""
+    record = run.record
+    recipe = Recipe(name=record.recipe, rules=Rules.model_validate(record.rules))
+    options, engine = Options.model_validate(record.options), Engine.model_validate(record.engine)
+    return Plan(network_of(run), source, recipe, options, engine)
+
+
+def network_of(run: Run) -> Network:
+    """The network a run was made with, from its record; code is found where it was found then, and must be the same.
+
+    Raises RecordError where that code is gone or has changed.
+    """
+    facts = run.record.network
+    if facts.kind == "table":
+        return from_table(parse(facts.text, f"the record of {run.id}"))
+    reference = run.local().get("network", facts.name)
+    try:
+        found = network(reference)
+    except TenchError as error:
+        raise RecordError(f"{run.id} was made with {reference}, which cannot be had any more: {error}") from None
+    if found.text != facts.text:
+        raise RecordError(f"{run.id} was made with {reference}, which has changed since; bring back the version it was made with.")
+    return found

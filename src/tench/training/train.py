@@ -10,7 +10,7 @@ from torch import nn
 
 from tench.errors import InterruptedTraining, ResumeError, TenchError, TrainingError
 from tench.evaluation import log_probabilities
-from tench.records import Run, create_run
+from tench.records import Run, RunRecord, create_run
 from tench.runtime import autocast
 from tench.training.facts import differences, record_of
 from tench.training.loop import Training, Watcher
@@ -31,9 +31,18 @@ def train(plan: Plan, runs: Path, watcher: Watcher | None = None, anyway: bool =
     prepared = prepare(plan)
     runs.mkdir(parents=True, exist_ok=True)
     warn_or_refuse(plan, prepared.module, runs, watcher, anyway)
-    run = create_run(runs, record_of(plan, prepared, "train", **about))
-    run.update_local(network=plan.network.reference, **({"data": plan.source.location.resolve()} if plan.source.location else {}))
+    run = begin(plan, record_of(plan, prepared, "train", **about), runs)
     return carry_out(plan, prepared, run, watcher)
+
+
+def begin(plan: Plan, record: RunRecord, runs: Path) -> Run:
+    """Make the run's folder under `runs`, and note beside the record where on this machine its network and pictures are."""
+    run = create_run(runs, record)
+    places: dict[str, str | Path] = {"network": plan.network.reference}
+    if plan.source.location:
+        places["data"] = plan.source.location.resolve()
+    run.update_local(**places)
+    return run
 
 
 def resume(run: Run, plan: Plan, watcher: Watcher | None = None, anyway: bool = False) -> Run:
@@ -42,16 +51,21 @@ def resume(run: Run, plan: Plan, watcher: Watcher | None = None, anyway: bool = 
     Raises ResumeError with the differences where the pictures, options, engine, code or versions are others now, unless
     `anyway`; then the record says what differed.
     """
-    watcher = watcher or Watcher()
+    refuse_changes(run, plan, anyway)
+    return carry_out(plan, prepare(plan), run, watcher or Watcher(), resuming=True)
+
+
+def refuse_changes(run: Run, plan: Plan, anyway: bool) -> None:
+    """Raise ResumeError unless the run can go on exactly as it began; with `anyway`, write down what has changed."""
+    if run.record.status == "finished":
+        raise ResumeError(f"{run.id} is finished; there is nothing to go on with. See it by `tench runs show {run.id}`.")
     found = differences(run.record, plan)
     if found and not anyway:
-        listed = "; ".join(found)
         raise ResumeError(
-            f"{run.id} cannot go on exactly as it began: {listed}. Bring that back, or go on all the same by --anyway (recorded)."
+            f"{run.id} cannot go on exactly as it began: {'; '.join(found)}. Bring that back, or go on all the same by --anyway (recorded)."
         )
     if found:
         run.update(notes=(*run.record.notes, "resumed although " + "; ".join(found)))
-    return carry_out(plan, prepare(plan), run, watcher, resuming=True)
 
 
 def carry_out(plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, resuming: bool = False, **rate_factors: Any) -> Run:

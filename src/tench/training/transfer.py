@@ -18,11 +18,11 @@ from tench.data.cache import decoded
 from tench.data.imagenette import unseen_by_imagenet
 from tench.data.roles import roles
 from tench.data.sources import Source
-from tench.errors import UsageError
+from tench.errors import ResumeError, UsageError
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.networks.reference import load_pretrained
-from tench.records import NetworkFacts, Run, RunRecord, create_run
+from tench.records import NetworkFacts, Run, RunRecord
 from tench.runtime import apply_engine, derived_seed, place
 from tench.training.facts import record_of
 from tench.training.features import features
@@ -30,7 +30,7 @@ from tench.training.head import Head, choose_hold, fit_head
 from tench.training.loop import Watcher
 from tench.training.outcome import finish, predictions, to_score
 from tench.training.plan import Plan, Prepared, feed_of
-from tench.training.train import carry_out, warn_or_refuse
+from tench.training.train import begin, carry_out, refuse_changes, warn_or_refuse
 
 PRETRAINED_ON = "ImageNet-1k"
 HEAD_SPREAD = 0.01
@@ -83,7 +83,7 @@ def transfer(
     runs.mkdir(parents=True, exist_ok=True)
     if how.method == "frozen":
         return _frozen(plan, how, pretrained, runs, watcher, about)
-    run = create_run(runs, _record(plan, pretrained, "transfer", how, **about))
+    run = begin(plan, _record(plan, pretrained, "transfer", how, **about), runs)
     return fine_tune(plan, how, pretrained, run, watcher, anyway)
 
 
@@ -98,7 +98,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
     start = _own_rows(pretrained.backbone, plan.source, "untrained scoring")
     runs.mkdir(parents=True, exist_ok=True)
     notes = (*about.pop("notes", ()), "untrained: the classes' own ImageNet outputs")
-    run = create_run(runs, _record(plan, pretrained, "untrained", notes=notes, **about))
+    run = begin(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
     with run.held():
         found = _features(plan, pretrained, to_score(pretrained.prepared.roles, pretrained=True), watcher)
         _finish(plan, pretrained, run, start, found, wall_s=time.monotonic() - began)
@@ -111,7 +111,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
 def _frozen(plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path, watcher: Watcher, about: dict[str, Any]) -> Run:
     began = time.monotonic()
     parts = pretrained.prepared.roles
-    run = create_run(runs, _record(plan, pretrained, "transfer", how, **about))
+    run = begin(plan, _record(plan, pretrained, "transfer", how, **about), runs)
     with run.held():
         needed = np.concatenate([parts.fit, parts.select, to_score(parts, pretrained=True)])
         found = _features(plan, pretrained, needed, watcher)
@@ -219,6 +219,16 @@ def freeze(module: nn.Module, row: str) -> None:
         raise UsageError(f"freeze_until is '{row}', but the network has no such row; it has {', '.join(rows)}.")
     for name in rows[: rows.index(row) + 1]:
         module.get_submodule(name).requires_grad_(False)
+
+
+def resume_fine_tuning(run: Run, plan: Plan, weights: Path | None = None, watcher: Watcher | None = None, anyway: bool = False) -> Run:
+    """Go on with an interrupted fine-tuning, exactly; raises as `train.resume` does, and ResumeError for other weights."""
+    refuse_changes(run, plan, anyway)
+    how = TransferOptions.model_validate(run.record.transfer)
+    pretrained = load(plan, weights, how.leave_unseen_out)
+    if pretrained.weights_sha256 != run.record.network.weights_sha256:
+        raise ResumeError(f"{run.id} began from other pretrained weights than these; give the same ones by --weights FILE.")
+    return fine_tune(plan, how, pretrained, run, watcher or Watcher(), anyway, resuming=True)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,238 @@
+"""The public functions: what the command line does, with strings and paths for arguments and values for answers.
+
+Wrong arguments raise tench's own exceptions (`tench.errors`), with the messages the command line prints.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tench.config import Study, TransferOptions, load_recipe, load_study, runs_folder
+from tench.errors import ConfigError
+from tench.records import Run, list_runs, load_run
+
+if TYPE_CHECKING:
+    from tench.comparison import Comparison
+    from tench.data.sources import Source
+    from tench.networks.reference import Network
+    from tench.networks.table import Table
+    from tench.predict import Recogniser
+    from tench.scoring import Evaluation
+    from tench.studies.entries import Choices
+    from tench.studies.run import Outcome
+    from tench.training.loop import Watcher
+
+
+def network(reference: str | Path) -> "Network":
+    """The network that `reference` names: `network_84_8153`, `my.net`, `mymodule.py:make`, `timm:NAME`, `torchvision:NAME`.
+
+    Its `table` has the layers (`table.layers()`), `parameters`, `macs` and `receptive_field_px`; `build` makes the module.
+    Raises NotFoundError that suggests near names, TableError for a table that cannot work.
+    """
+    from tench.networks.reference import network as found
+
+    return found(reference)
+
+
+def networks() -> list["Table"]:
+    """The tables tench brings along, sorted by their names."""
+    from tench.networks.table import builtin_table, builtin_tables
+
+    return [builtin_table(name) for name in builtin_tables()]
+
+
+def train(
+    network: str | Path,
+    data: "str | Path | Source | None" = None,
+    *,
+    recipe: str = "modern",
+    device: str = "auto",
+    threads: int | None = None,
+    runs: Path | None = None,
+    watcher: "Watcher | None" = None,
+    anyway: bool = False,
+    skip_bad: bool = False,
+    **options: Any,
+) -> Run:
+    """Train a network from scratch; returns the finished run.
+
+    `data` is a folder or archive of class folders, "pictograms" for the demo pictures, or None: TENCH_DATA, Imagenette in the
+    cache, else the demo pictures. `options` are fields of `tench.config.Options` (size_px, epochs, learn_rate, seed, ...) and win
+    over those of `recipe`. Raises ConfigError for unknown or impossible options, TrainingError where memory does not suffice
+    (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C: `resume` then goes on.
+    """
+    from tench.networks.reference import network as found
+    from tench.runtime import choose_engine
+    from tench.training.plan import Plan
+    from tench.training.train import train as carry_out
+
+    chosen = load_recipe(recipe)
+    resolved = chosen.resolve(options)
+    plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads))
+    return carry_out(plan, runs or runs_folder(), watcher, anyway)
+
+
+def transfer(
+    network: str = "googlenet",
+    data: "str | Path | Source | None" = None,
+    *,
+    weights: str | Path | None = None,
+    how: TransferOptions | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    runs: Path | None = None,
+    watcher: "Watcher | None" = None,
+    anyway: bool = False,
+    skip_bad: bool = False,
+    **options: Any,
+) -> Run:
+    """Bring a pretrained network to the classes of `data`; returns the finished run.
+
+    By default its layers stay as they are and a new last layer is fitted on their features, which are computed once and kept;
+    `TransferOptions(method="fine_tune")` trains all of it. Raises NotFoundError where its weights are not there.
+    """
+    from tench.networks.reference import network as found
+    from tench.runtime import choose_engine
+    from tench.training.plan import Plan
+    from tench.training.transfer import transfer as carry_out
+
+    how = how or TransferOptions()
+    recipe = load_recipe("transfer" if how.method == "frozen" else "fine_tune")
+    if how.method == "frozen":
+        _refuse_training_options(options)
+    plan = Plan(found(network), _source(data, skip_bad), recipe, recipe.resolve(options), choose_engine(device, threads))
+    return carry_out(plan, how, runs or runs_folder(), Path(weights) if weights else None, watcher, anyway)
+
+
+def _refuse_training_options(options: dict[str, Any]) -> None:
+    idle = [name for name, value in options.items() if value is not None and name not in ("seed", "share", "test_share")]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)}: a frozen network's new head has no such options; its loss is solved to the minimum."
+            " Leave them out, or fine-tune the whole network (--fine-tune)."
+        )
+
+
+def evaluate(
+    what: "str | Path | Run | Recogniser",
+    data: "str | Path | Source",
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    skip_bad: bool = False,
+) -> "Evaluation":
+    """Score a run, or a pretrained network as it is, on other labelled pictures: all of a folder, or its `val` part.
+
+    Classes are matched by name; pictures the run was trained on are found by content and named.
+    Raises UsageError for classes the network does not know.
+    """
+    from tench.data.sources import Source, open_source
+    from tench.predict import Recogniser
+    from tench.runtime import apply_engine, choose_engine
+    from tench.scoring import evaluate as score
+
+    engine = choose_engine(device, threads)
+    apply_engine(engine)
+    source = data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad, val_share=1.0)
+    return score(what if isinstance(what, Recogniser) else load(what, weights=weights, device=device, threads=threads), source)
+
+
+def study(
+    study: "str | Path | Study" = "study",
+    data: "str | Path | Source | None" = None,
+    *,
+    choices: "Choices | None" = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    runs: Path | None = None,
+    watcher: "Watcher | None" = None,
+    anyway: bool = False,
+    skip_bad: bool = False,
+) -> "Outcome":
+    """Carry out a study: "study" (the report's sixteen rows), "quick", or the path of a TOML file of your own.
+
+    Finished runs are found again and not repeated. The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
+    """
+    from tench.runtime import choose_engine
+    from tench.studies.run import run_study
+
+    found = study if isinstance(study, Study) else load_study(str(study))
+    source = _source(data, skip_bad)
+    places = (runs or runs_folder(), choose_engine(device, threads))
+    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway)
+
+
+def runs(folder: Path | None = None) -> tuple[Run, ...]:
+    """The runs kept in `folder` (TENCH_RUNS, else runs/), the newest first."""
+    return list_runs(folder).runs
+
+
+def compare(*which: str | Path | Run, among: str = "test", runs: Path | None = None) -> "Comparison":
+    """Two or more runs, pair by pair, by exact McNemar on the pictures both were scored on, Holm-corrected over all pairs.
+
+    `among="unseen"` takes only pictures that no pretraining saw. Says which of these trained networks is better, not which recipe.
+    """
+    from tench.comparison import compare as compared
+
+    if among not in ("test", "unseen"):
+        raise ConfigError(f"among is '{among}'; take 'test' or 'unseen'.")
+    found = [run if isinstance(run, Run) else load_run(run, runs) for run in which]
+    return compared(found, "unseen" if among == "unseen" else "test")
+
+
+def load(
+    what: str | Path | Run,
+    *,
+    weights: str | Path | None = None,
+    classes: str = "imagenette",
+    device: str = "cpu",
+    threads: int | None = None,
+    runs: Path | None = None,
+) -> "Recogniser":
+    """A finished run, or a pretrained network as it is, ready to `predict`: `tench.load(run).predict("dog.jpg")`.
+
+    `classes`, for networks pretrained on ImageNet: "imagenette" for its ten, "all" for the thousand.
+    """
+    from tench.predict import recogniser
+    from tench.runtime import apply_engine, choose_engine
+
+    if classes not in ("imagenette", "all"):
+        raise ConfigError(f"classes is '{classes}'; take 'imagenette' or 'all'.")
+    engine = choose_engine(device, threads)
+    apply_engine(engine)
+    return recogniser(what, Path(weights) if weights else None, "all" if classes == "all" else "imagenette", engine, runs)
+
+
+def resume(
+    run: str | Path | Run,
+    data: "str | Path | Source | None" = None,
+    *,
+    weights: str | Path | None = None,
+    watcher: "Watcher | None" = None,
+    anyway: bool = False,
+    runs: Path | None = None,
+) -> Run:
+    """Go on with an interrupted or killed training, exactly; `data` is only needed where the pictures are no longer where they were.
+
+    Raises ResumeError with the differences where pictures, options, code or versions have changed, unless `anyway`.
+    """
+    from tench.training.plan import plan_of
+    from tench.training.train import resume as go_on
+    from tench.training.transfer import resume_fine_tuning
+
+    found = run if isinstance(run, Run) else load_run(run, runs)
+    plan = plan_of(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)))
+    if found.record.transfer and found.record.transfer["method"] == "fine_tune":
+        return resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
+    if found.record.kind != "train":
+        raise ConfigError(
+            f"{found.id} fits a head on kept features, in seconds: there is nothing to go on with. Run the same command again."
+        )
+    return go_on(found, plan, watcher, anyway)
+
+
+def _source(data: "str | Path | Source | None", skip_bad: bool) -> "Source":
+    from tench.data.sources import Source, open_source
+
+    return data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad)

@@ -1,0 +1,137 @@
+"""The app, the options several verbs share, and how answers are printed."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tench.data.sources import Source
+
+app = typer.Typer(
+    name="tench",
+    help="A test bench for picture recognisers: declare networks as tables, train them, compare them honestly, use them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class Language(StrEnum):
+    """Of class names."""
+
+    en = "en"
+    pl = "pl"
+
+
+class Optimizer(StrEnum):
+    """Of trainings."""
+
+    sgdm = "sgdm"
+    adam = "adam"
+
+
+class Semantics(StrEnum):
+    """The two sets of rules."""
+
+    r2018b = "r2018b"
+    modern = "modern"
+
+
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Folder or archive of class folders, 'imagenette' or 'pictograms'; else TENCH_DATA, cache, demo."),
+]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Pretrained weights: a file, or a folder that holds them.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads on the CPU; default: all this process may use.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is printed.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
+AnywayOption = Annotated[bool, typer.Option("--anyway", help="Go on although memory may not suffice, or something has changed.")]
+SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave unusable pictures out, and record which.")]
+RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Rules and options: a built-in name or a .toml file.")]
+SemanticsOption = Annotated[Semantics | None, typer.Option("--semantics", help="Short for --recipe r2018b or --recipe modern.")]
+
+
+def version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        from tench import __version__
+
+        typer.echo(f"tench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False) -> None:
+    """A test bench for picture recognisers: declare networks as tables, train them, compare them honestly, use them."""
+
+
+def recipe_name(recipe: str | None, semantics: Semantics | None) -> str | None:
+    """The recipe that two ways of naming it mean. Raises ConfigError where they differ."""
+    from tench.errors import ConfigError
+
+    if recipe and semantics and recipe != semantics.value:
+        raise ConfigError(f"--recipe {recipe} and --semantics {semantics.value} name two recipes; give one of them.")
+    return recipe or (semantics.value if semantics else None)
+
+
+def opened(data: str | None, skip_bad: bool, quiet: bool = False) -> "Source":
+    """The pictures asked for. Which they are is the first line of output (standard error, so that results can be piped)."""
+    from tench.data.sources import describe, open_source
+
+    source = open_source(data, skip_bad=skip_bad)
+    if not quiet:
+        typer.echo(f"Data: {describe(source)}", err=True)
+    return source
+
+
+def show(what: "RenderableType") -> None:
+    """Print something for people. Where nobody looks at a terminal, lines are not cut."""
+    import sys
+
+    from rich.console import Console
+
+    console = Console()
+    if not sys.stdout.isatty():
+        console = Console(width=240)
+    console.print(what)
+
+
+def show_json(value: Any) -> None:
+    """Print `value` as JSON, NaN and infinities as null."""
+    from tench.records.model import finite
+
+    typer.echo(json.dumps(finite(value), indent=2, ensure_ascii=False))
+
+
+def show_rows(rows: list[dict[str, Any]], how: Format) -> None:
+    """Print plain rows, all with the same keys, as JSON, CSV or Markdown."""
+    if how is Format.json:
+        show_json(rows)
+        return
+    heads = list(rows[0]) if rows else []
+    if how is Format.csv:
+        import csv
+        import sys
+
+        writer = csv.DictWriter(sys.stdout, heads, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
+    lines = [heads, ["---"] * len(heads), *[[str(row[head]) for head in heads] for row in rows]]
+    typer.echo("\n".join("| " + " | ".join(line) + " |" for line in lines))

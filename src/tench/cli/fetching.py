@@ -1,0 +1,129 @@
+"""The only verbs that download, and those that look at pictures: data (get, info, check), weights (get)."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tench.cli.app import DataOption, Format, FormatOption, SkipBadOption, app, opened, show_json
+
+data_app = typer.Typer(help="Get and look at pictures.", no_args_is_help=True, rich_markup_mode=None)
+weights_app = typer.Typer(help="Get pretrained weights.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
+
+
+class DataSet(StrEnum):
+    """What can be downloaded."""
+
+    imagenette = "imagenette"
+
+
+class Form(StrEnum):
+    """Of Imagenette: the shorter side in pixels, or the full size."""
+
+    px160 = "160"
+    px320 = "320"
+    full = "full"
+
+
+class WeightsName(StrEnum):
+    """What can be downloaded."""
+
+    googlenet = "googlenet"
+
+
+@data_app.command("get")
+def get_data(
+    name: Annotated[DataSet, typer.Argument(help="imagenette")],
+    px: Annotated[Form, typer.Option("--px", help="Its shorter side: 160 (94 MiB), 320 (326 MiB), or full (1.5 GiB).")] = Form.px160,
+) -> None:
+    """Download Imagenette into the cache: resumable, checked by hash."""
+    from tench.data.imagenette import get
+
+    typer.echo(f"{name.value} is at {get(px.value, _told())}")
+
+
+@weights_app.command("get")
+def get_weights(name: Annotated[WeightsName, typer.Argument(help="googlenet")]) -> None:
+    """Download GoogLeNet's ImageNet weights (27 MiB) into the cache: resumable, checked by hash. Reading them needs tench[onnx]."""
+    from tench.data.download import get_googlenet
+
+    typer.echo(f"{name.value}'s weights are at {get_googlenet(_told())}")
+
+
+def _told() -> "Told":
+    return Told()
+
+
+class Told:
+    """Writes how far a download is, every tenth of it, to standard error."""
+
+    def __init__(self) -> None:
+        self.last = -1
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """`done` of `total` bytes are there; a total that is not known is None."""
+        tenth = 10 * done // total if total else done // (10 * 2**20)
+        if tenth != self.last:
+            self.last = tenth
+            of = f" of {total / 2**20:,.0f}" if total else ""
+            typer.echo(f"{done / 2**20:,.0f}{of} MiB", err=True)
+
+
+@data_app.command("info")
+def info(data: DataOption = None, skip_bad: SkipBadOption = False, format: FormatOption = Format.text) -> None:
+    """Say which pictures are there: how many of each class in each split."""
+    from collections import Counter
+
+    source = opened(data, skip_bad)
+    counts = Counter((picture.split, picture.label) for picture in source.pictures)
+    rows = [
+        {
+            "class": kind.id,
+            "english": kind.english,
+            "polish": kind.polish,
+            "train": counts["train", label],
+            "val": counts["val", label],
+        }
+        for label, kind in enumerate(source.classes)
+    ]
+    if format is Format.json:
+        show_json({"name": source.name, "kind": source.kind, "sha256": source.sha256, "is_demo": source.is_demo, "classes": rows})
+        return
+    from tench.cli.app import show_rows
+
+    show_rows(rows, Format.markdown if format is Format.text else format)
+
+
+@data_app.command("check")
+def check(data: DataOption = None, format: FormatOption = Format.text) -> None:
+    """Look for pictures that cannot be used, and for identical ones, above all between training and test."""
+    from tench.data.overlap import between, duplicates
+
+    source = opened(data, skip_bad=True)
+    train = [picture for picture in source.pictures if picture.split == "train"]
+    val = [picture for picture in source.pictures if picture.split == "val"]
+    shared, doubles = between(train, val), duplicates(source.pictures)
+    if format is Format.json:
+        show_json(
+            {
+                "unusable": [{"name": name, "reason": reason} for name, reason in source.skipped],
+                "in_training_and_validation": [{"train": pair.first, "val": pair.second} for pair in shared],
+                "identical": [list(names) for names in doubles],
+                "notes": [{"name": name, "note": note} for name, note in source.notes],
+            }
+        )
+        return
+    for name, reason in source.skipped:
+        typer.echo(f"unusable: {name} {reason}")
+    for pair in shared:
+        typer.echo(f"in training and validation: {pair.first} = {pair.second}")
+    for names in doubles:
+        typer.echo("identical: " + " = ".join(names))
+    for name, note in source.notes:
+        typer.echo(f"note: {name} {note}")
+    typer.echo(
+        f"{len(source.skipped):,} unusable, {len(shared):,} both in training and validation,"
+        f" {len(doubles):,} contents that occur more than once."
+    )

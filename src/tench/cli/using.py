@@ -1,0 +1,126 @@
+"""Verbs that use a network: predict, evaluate."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tench.cli.app import DeviceOption, Format, FormatOption, Language, SkipBadOption, ThreadsOption, WeightsOption, app, show, show_json
+
+if TYPE_CHECKING:
+    from tench.predict import Guess
+    from tench.scoring import Evaluation
+
+BAR = 24
+"""Characters of a bar of 100 %."""
+
+
+@app.command()
+def predict(
+    what: Annotated[str, typer.Argument(help="A run, or a pretrained network: googlenet, timm:NAME, torchvision:NAME.")],
+    photo: Annotated[list[Path], typer.Argument(help="Photographs.")],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many classes to name.")] = 3,
+    language: Annotated[Language, typer.Option("--language", help="Of the class names.")] = Language.en,
+    classes: Annotated[str, typer.Option("--classes", help="Of pretrained networks: imagenette or all (1,000).")] = "imagenette",
+    weights: WeightsOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Say what is on photographs. One that cannot be read does not stop the rest; then the exit code is 1."""
+    from tench import api
+    from tench.errors import TenchError, UsageError
+    from tench.predict import as_json
+
+    if format is Format.markdown:
+        raise UsageError("predict prints text, json or csv; take one of these for --format.")
+    found = api.load(what, weights=weights, classes=classes, device=device, threads=threads)
+    answers: list[tuple[str, list[Guess]]] = []
+    failed = False
+    for path in photo:
+        try:
+            answers.append((str(path), found.predict(path, top)))
+        except TenchError as error:
+            failed = True
+            typer.echo(f"tench: {error}", err=True)
+            continue
+        if format is Format.text:
+            _show_guesses(*answers[-1], language)
+    if format is Format.json:
+        typer.echo(as_json(answers))
+    elif format is Format.csv:
+        _write_csv(answers)
+    if failed:
+        sys.exit(1)
+
+
+def _show_guesses(photo: str, guesses: list["Guess"], language: Language) -> None:
+    names = [guess.kind.polish if language is Language.pl else guess.kind.english for guess in guesses]
+    width = max(map(len, names))
+    typer.echo(photo)
+    for name, guess in zip(names, guesses, strict=True):
+        bar = "█" * round(guess.probability * BAR)
+        typer.echo(f"  {name:<{width}} {100 * guess.probability:6.2f} %  {bar}")
+
+
+def _write_csv(answers: list[tuple[str, list["Guess"]]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["photo", "rank", "id", "english", "polish", "probability"])
+    for photo, guesses in answers:
+        writer.writerows([photo, rank, g.kind.id, g.kind.english, g.kind.polish, g.probability] for rank, g in enumerate(guesses, start=1))
+
+
+@app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(help="A run, or a pretrained network: googlenet, timm:NAME, torchvision:NAME.")],
+    data: Annotated[str, typer.Option("--data", help="Folder or archive of class folders; of train/ and val/ the val part is scored.")],
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    skip_bad: SkipBadOption = False,
+    format: FormatOption = Format.text,
+) -> None:
+    """Score a network on other labelled pictures; classes are matched by name, pictures it was trained on are found and said."""
+    from tench import api
+    from tench.data.sources import describe, open_source
+    from tench.errors import UsageError
+
+    if format not in (Format.text, Format.json):
+        raise UsageError("evaluate prints text or json; take one of these for --format.")
+    source = open_source(data, skip_bad=skip_bad, val_share=1.0)
+    typer.echo(f"Data: {describe(source)}", err=True)
+    found = api.evaluate(what, source, weights=weights, device=device, threads=threads)
+    if format is Format.json:
+        show_json(found.as_dict())
+    else:
+        _show_evaluation(found)
+
+
+def _show_evaluation(found: "Evaluation") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    m = found.metrics
+    typer.echo(
+        f"{found.recogniser} on {found.data} (sha256 {found.data_sha256[:12]}): {100 * m.top1:.2f} % of {m.n:,} right"
+        f" ({100 * m.low:.2f} to {100 * m.high:.2f}), negative log-likelihood {m.nll:.4f}, calibration error {m.ece:.4f}"
+    )
+    if found.unseen:
+        u = found.unseen
+        typer.echo(f"Never seen in pretraining: {100 * u.top1:.2f} % of {u.n:,} ({100 * u.low:.2f} to {100 * u.high:.2f})")
+    grid = Table(title="Class by class, and which class was answered", title_justify="left")
+    grid.add_column("right class")
+    for head in ("n", "precision, %", "recall, %", "F1, %"):
+        grid.add_column(head, justify="right")
+    for kind in found.classes:
+        grid.add_column(Text(kind.english[:8]), justify="right")
+    for kind, entry, answered in zip(found.classes, m.per_class, m.confusion, strict=True):
+        shares = [f"{100 * share:.1f}" for share in (entry.precision, entry.recall, entry.f1)]
+        grid.add_row(Text(kind.english), f"{entry.n:,}", *shares, *[str(count) if count else "." for count in answered])
+    if len(found.classes) <= 20:
+        show(grid)
+    for note in found.notes:
+        typer.echo(note)

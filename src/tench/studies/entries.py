@@ -1,0 +1,123 @@
+"""What a study will train: every row and seed as a checked plan, before anything is trained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tench.comparison import NotRun
+from tench.config import Engine, Study, StudyRow, TransferOptions, load_recipe
+from tench.data.sources import Source
+from tench.errors import NotFoundError, UsageError
+from tench.networks.pretrained import find_googlenet_weights
+from tench.networks.reference import Network, network
+from tench.records import Run
+from tench.training.plan import Plan
+
+TABLE_SIDE_PX = 224
+"""The side of the study's pictures, to which a study's `size_px` refers."""
+NO_WEIGHTS = "no weights; do `tench weights get googlenet`, or give --weights FILE"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user wants otherwise than the study's file says; None and empty: as the file has it."""
+
+    recipe: str | None = None
+    rows: Sequence[str] = ()
+    size_px: int | None = None
+    seeds: Sequence[int] = (0,)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of training, for every row: epochs, share, test_share, learn_rate, ..."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a study."""
+
+    name: str
+    kind: Literal["train", "transfer", "untrained"]
+    row: StudyRow
+    plan: Plan
+    how: TransferOptions | None = None
+
+    @property
+    def identity(self) -> str:
+        """The identity of its run: equal for a run that was finished before."""
+        return self.plan.identity(kind=self.kind, transfer=self.how.model_dump(mode="json") if self.how else None)
+
+    def finished(self, runs: Sequence[Run]) -> Run | None:
+        """Its finished run among `runs`, if there is one."""
+        return next((run for run in runs if run.record.identity == self.identity and run.record.status == "finished"), None)
+
+    def unfinished(self, runs: Sequence[Run]) -> Run | None:
+        """A run of it among `runs` that was interrupted or killed and can be gone on with."""
+        return next((run for run in runs if run.record.identity == self.identity and _waits(run)), None)
+
+
+def _waits(run: Run) -> bool:
+    return run.record.status == "interrupted" or (run.record.status == "running" and not run.in_use)
+
+
+def entries(study: Study, source: Source, engine: Engine, choices: Choices, weights: Path | None) -> tuple[list[Entry], list[NotRun]]:
+    """All runs of `study` in its order, seed by seed, and the rows that cannot be run, with the reason.
+
+    Raises NotFoundError for rows, networks or recipes that are not there, ConfigError for options that are not allowed.
+    """
+    found: list[Entry] = []
+    missing: list[NotRun] = []
+    for row in _chosen(study, choices.rows):
+        of_network = network(row.network)
+        if row.method == "transfer" and row.network == "googlenet" and find_googlenet_weights(weights) is None:
+            missing.append(NotRun(row.name, NO_WEIGHTS, row.reported_accuracy))
+            continue
+        for seed in choices.seeds:
+            make = _training if row.method == "train" else _transfers
+            found += make(study, row, of_network, source, engine, choices, seed)
+    return found, missing
+
+
+def _chosen(study: Study, names: Sequence[str]) -> list[StudyRow]:
+    known = [row.name for row in study.rows]
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise NotFoundError(f"The study '{study.name}' has no row {', '.join(strange)}; its rows are {', '.join(known)}.")
+    return [row for row in study.rows if not names or row.name in names]
+
+
+def _training(study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int) -> list[Entry]:
+    recipe = load_recipe(choices.recipe or row.recipe or study.recipe)
+    side = choices.size_px or (None if "size_px" in row.options else study.size_px)
+    size = {"size_px": round(of_network.input_px * side / TABLE_SIDE_PX)} if side else {}
+    own = study.options | row.options
+    options = recipe.resolve(own, _shares(study, row, source) | dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
+    return [Entry(row.name, "train", row, Plan(of_network, source, recipe, options, engine))]
+
+
+def _transfers(
+    study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int
+) -> list[Entry]:
+    """The network with a new head, and, where every class is one of ImageNet's, the network as it is."""
+    if row.options:
+        raise UsageError(
+            f"Row {row.name} transfers a frozen network, whose head has no such options: {', '.join(row.options)}. Leave them out."
+        )
+    recipe = load_recipe("transfer")
+    shares = {key: value for key, value in choices.options.items() if key in ("share", "test_share")}
+    options = recipe.resolve(_shares(study, row, source) | shares | {"seed": seed}, where=f"row {row.name}")
+    plan = Plan(of_network, source, recipe, options, engine)
+    transferred = Entry(row.name, "transfer", row, plan, TransferOptions())
+    if any(kind.imagenet_index is None for kind in source.classes):
+        return [transferred]
+    return [Entry(f"{row.name}, untrained", "untrained", row, plan), transferred]
+
+
+def _shares(study: Study, row: StudyRow, source: Source) -> dict[str, float]:
+    """The shares that bring the pictures down to the numbers the study names."""
+    there = Counter(picture.split for picture in source.pictures)
+    wanted = {
+        "share": (row.training_pictures or study.training_pictures, there["train"]),
+        "test_share": (study.test_pictures, there["val"]),
+    }
+    return {share: number / total for share, (number, total) in wanted.items() if number and number < total}

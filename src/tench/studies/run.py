@@ -1,0 +1,100 @@
+"""A study carried out: what is finished is not run again, what was interrupted goes on, and one failure does not stop the rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tench.comparison import NotRun, ResultsTable, duration, results_table
+from tench.config import Engine, Study
+from tench.data.sources import Source
+from tench.errors import ResumeError, TrainingError
+from tench.records import Run, list_runs
+from tench.studies.entries import Choices, Entry, entries
+from tench.studies.forecast import forecast
+from tench.training.loop import Watcher
+from tench.training.train import resume, train
+from tench.training.transfer import transfer, untrained
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study's finished runs, in its order, and the rows that were not run, with the reason."""
+
+    study: Study
+    runs: tuple[Run, ...]
+    not_run: tuple[NotRun, ...]
+
+    @property
+    def table(self) -> ResultsTable:
+        """All of it as one table, sorted by accuracy."""
+        return results_table(self.runs, not_run=self.not_run)
+
+
+def run_study(
+    study: Study,
+    source: Source,
+    runs: Path,
+    engine: Engine,
+    choices: Choices | None = None,
+    weights: Path | None = None,
+    watcher: Watcher | None = None,
+    anyway: bool = False,
+) -> Outcome:
+    """Train and score every row of `study` on `source`; runs are kept under `runs`.
+
+    All rows are checked before the first is trained. Raises NotFoundError and ConfigError then, InterruptedTraining when stopped.
+    """
+    watcher = watcher or Watcher()
+    wanted, not_run = entries(study, source, engine, choices or Choices(), weights)
+    before = list_runs(runs).runs
+    _say_forecast([entry for entry in wanted if not entry.finished(before)], len(wanted), watcher)
+    done: list[Run] = []
+    for number, entry in enumerate(wanted, start=1):
+        title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.kind == "train" else "")
+        try:
+            done.append(_finished(entry, title, before, study, runs, weights, watcher, anyway))
+        except TrainingError as error:
+            watcher.say(f"{title} failed: {error}")
+            not_run.append(NotRun(entry.name, f"failed: {error}", entry.row.reported_accuracy))
+    return Outcome(study, tuple(done), tuple(not_run))
+
+
+def _finished(
+    entry: Entry, title: str, before: Sequence[Run], study: Study, runs: Path, weights: Path | None, watcher: Watcher, anyway: bool
+) -> Run:
+    """The entry's finished run: found, gone on with, or made."""
+    found = entry.finished(before)
+    if found:
+        watcher.say(f"{title}: finished before, as {found.id}")
+        return found
+    watcher.say(title)
+    interrupted = entry.unfinished(before) if entry.kind == "train" else None
+    if interrupted:
+        try:
+            return resume(interrupted, entry.plan, watcher, anyway)
+        except ResumeError as error:
+            watcher.say(f"{error} It is trained anew.")
+    about: dict[str, Any] = {"study": study.name, "row": entry.name}
+    if entry.kind != "untrained":
+        about |= {"reported_accuracy": entry.row.reported_accuracy, "reported_correct": entry.row.reported_correct}
+    if entry.row.note:
+        about["notes"] = (entry.row.note,)
+    if entry.kind == "train":
+        return train(entry.plan, runs, watcher, anyway, **about)
+    if entry.how is None:
+        return untrained(entry.plan, runs, weights, watcher, **about)
+    return transfer(entry.plan, entry.how, runs, weights, watcher, anyway, **about)
+
+
+def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None:
+    if not to_do:
+        return watcher.say(f"All {wanted} runs of the study are finished.")
+    expected = forecast(to_do)
+    # Patience may end a training earlier, and features may have been kept from before.
+    shorter = any(entry.kind != "train" or entry.plan.options.patience for entry in to_do)
+    most = "at most about" if shorter else "about"
+    return watcher.say(
+        f"{len(to_do)} of {wanted} runs are to be made: {most} {duration(expected.total_s)} of computing"
+        f" at {expected.flop_per_s / 1e9:.0f} GFLOP/s, measured just now."
+    )
