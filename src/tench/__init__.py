@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tench.errors import TenchError
 
 if TYPE_CHECKING:
-    from tench.api import compare, evaluate, load, network, networks, resume, runs, study, train, transfer
+    from tench.api import compare, evaluate, load, network, resume, runs, study, train, transfer
     from tench.runtime import tune_process
 
 __version__ = version("tench")
@@ -26,7 +26,6 @@ __all__ = [
     "evaluate",
     "load",
     "network",
-    "networks",
     "resume",
     "runs",
     "study",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tench.comparison import Comparison
     from tench.data.sources import Source
     from tench.networks.reference import Network
-    from tench.networks.table import Table
     from tench.predict import Recogniser
     from tench.scoring import Evaluation
     from tench.studies.entries import Choices
@@ -31,13 +30,6 @@ def network(reference: str | Path) -> "Network":
     from tench.networks.reference import network as found
 
     return found(reference)
-
-
-def networks() -> list["Table"]:
-    """The tables tench brings along, sorted by their names."""
-    from tench.networks.table import builtin_table, builtin_tables
-
-    return [builtin_table(name) for name in builtin_tables()]
 
 
 def train(

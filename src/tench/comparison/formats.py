@@ -148,6 +148,10 @@ def _plain(row: ResultRow) -> dict[str, Any]:
 _PAIR_HEADINGS = ("first", "second", "pictures", "first %", "second %", "only first right", "only second right", "p", "p (Holm)")
 
 
+def _how_many(pairs: Sequence[Pair]) -> str:
+    return "one pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+
+
 def _pair_cells(pair: Pair) -> list[str]:
     shares = [_percent(pair.a_correct / pair.n), _percent(pair.b_correct / pair.n)]
     return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", f"{pair.p:.2g}", f"{pair.p_holm:.2g}"]
@@ -161,7 +165,7 @@ def pairs_as_rich(pairs: Sequence[Pair]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(_PAIRS_TITLE.format(len(pairs))))
+    drawn = Table(title=Text(_PAIRS_TITLE.format(_how_many(pairs))))
     for heading in _PAIR_HEADINGS:
         drawn.add_column(heading, justify="left" if heading in ("first", "second") else "right")
     for pair in pairs:
@@ -173,5 +177,8 @@ def pairs_as_markdown(pairs: Sequence[Pair]) -> str:
     """All pairs in Markdown, with what was found in words below."""
     sentences = "".join(f"- {_escaped(pair.sentence)}\n" for pair in pairs)
     return (
-        f"**{_PAIRS_TITLE.format(len(pairs))}**\n\n" + _markdown(_PAIR_HEADINGS, [_pair_cells(pair) for pair in pairs]) + "\n" + sentences
+        f"**{_PAIRS_TITLE.format(_how_many(pairs))}**\n\n"
+        + _markdown(_PAIR_HEADINGS, [_pair_cells(pair) for pair in pairs])
+        + "\n"
+        + sentences
     )

@@ -1,0 +1,69 @@
+"""What README and docs say exists: verbs, options, files, and the Python they show parses."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import tench.cli.fetching
+import tench.cli.keeping
+import tench.cli.looking
+import tench.cli.training
+import tench.cli.using  # noqa: F401 (importing adds the verbs)
+from tench.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every `tench ...` in a code block or in backticks, as words."""
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    blocks = re.findall(r"^tench [^\n]*", fenced, re.MULTILINE) + re.findall(r"`(tench [^`\n]*)`", text)
+    lines = [part for block in blocks for part in block.split("#")[0].split(";")]
+    return [shlex.split(line.replace("[", "").replace("]", "").replace("\\|", " ")) for line in lines if line.strip().startswith("tench ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    top = get_command(app)
+    for words in commands(page.read_text(encoding="utf-8")):
+        if len(words) == 1 or words[1].startswith("-") or words[1] == "...":
+            continue
+        verbs = top.commands  # type: ignore[attr-defined]
+        assert words[1] in verbs, f"{page.name}: {' '.join(words)}"
+        verb = verbs[words[1]]
+        if len(words) > 2 and words[2] in getattr(verb, "commands", {}):
+            verb = verb.commands[words[2]]
+        known = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for word in words[2:]:
+            assert not word.startswith("--") or word.split("=")[0] in known | {"--help"}, f"{page.name}: {' '.join(words)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_pages_parses_and_uses_public_names(page: Path) -> None:
+    import tench
+
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tench":
+                assert node.attr in tench.__all__, f"{page.name}: tench.{node.attr}"
+
+
+def test_tables_in_the_readme_are_tables() -> None:
+    from tench.networks.table import parse
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) if block.startswith("ImageInput")]
+    assert blocks
+    for block in blocks:
+        assert parse(block).n_classes == 10
