@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from tench.config import Engine, Options, Rules
-from tench.data.roles import Roles
+from tench.config import Engine
 from tench.errors import InterruptedTraining, TrainingError
 from tench.records import Run
 from tench.runtime import autocast, derived_seed
 from tench.training import checkpoint
 from tench.training.batchnorm import batch_statistics, pool_statistics
 from tench.training.checkpoint import Progress
-from tench.training.feed import Feed, training_batches
+from tench.training.feed import training_batches
+from tench.training.plan import Plan, Prepared
 from tench.training.schedule import learn_rate
 from tench.training.solvers import Solver
 
@@ -56,24 +56,13 @@ class Watcher:
 class Training:
     """One network on its way. `to_the_end()` goes on from wherever `progress` stands, to the end of the training."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        feed: Feed,
-        roles: Roles,
-        rules: Rules,
-        options: Options,
-        engine: Engine,
-        run: Run,
-        watcher: Watcher,
-        rate_factors: dict[str, float] | None = None,
-    ) -> None:
-        self.module, self.feed, self.roles = module, feed, roles
-        self.rules, self.options, self.engine = rules, options, engine
+    def __init__(self, plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, rate_factors: dict[str, float] | None = None) -> None:
+        self.module, self.feed, self.roles = prepared.module, prepared.feed, prepared.roles
+        self.rules, self.options, self.engine = plan.rules, plan.options, plan.engine
         self.folder, self.run, self.watcher = run.folder / CHECKPOINTS, run, watcher
-        self.solver = Solver(module, rules, options, rate_factors)
-        self.forward = torch.compile(module) if engine.compiled else module
-        self.steps_per_epoch = len(training_batches(roles.fit, rules, options, 0))
+        self.solver = Solver(self.module, self.rules, self.options, rate_factors)
+        self.forward = torch.compile(self.module) if self.engine.compiled else self.module
+        self.steps_per_epoch = len(training_batches(self.roles.fit, self.rules, self.options, 0))
         self.progress = Progress()
         self.sums = self._no_sums()
         self.stop_signal: int | None = None

@@ -68,13 +68,13 @@ def refuse_changes(run: Run, plan: Plan, anyway: bool) -> None:
         run.update(notes=(*run.record.notes, "resumed although " + "; ".join(found)))
 
 
-def carry_out(plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, resuming: bool = False, **rate_factors: Any) -> Run:
+def carry_out(
+    plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, resuming: bool = False, rate_factors: dict[str, float] | None = None
+) -> Run:
     """Train, score the test pictures once, and write the result into the run's folder."""
     with run.held():
         try:
-            training = Training(
-                prepared.module, prepared.feed, prepared.roles, plan.rules, plan.options, plan.engine, run, watcher, **rate_factors
-            )
+            training = Training(plan, prepared, run, watcher, rate_factors)
             run.update(status="running")
             if resuming:
                 training.restore()
