@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 .DEFAULT_GOAL := run
 .PHONY: run test test-all check dist clean
 
@@ -27,11 +29,11 @@ run: $(VENV)/.installed
 	$(BIN)/tench study --quick $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 # Nothing so far needs a browser, root or a cluster; what does will be installed here through apt.
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --durations=10 $(ARGS)
+	$(PYTEST) --durations=10 $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -267,3 +267,11 @@ def _empty_run(plan: Plan, folder: Path) -> Run:
 
     folder.mkdir(exist_ok=True)
     return create_run(folder, record_of(plan, prepare(plan), "train"))
+
+
+def test_googlenet_from_scratch_never_goes_by_the_name_of_the_pretrained_one(plan_of: Any, tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of(size_px=64), network=network("googlenet"))
+    run = _empty_run(plan, tmp_path)
+    assert run.record.network.name == "googlenet from scratch"
+    assert run.id.startswith("googlenet-from-scratch-64px-modern")
+    assert run.record.network.weights_sha256 is None

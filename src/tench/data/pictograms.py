@@ -34,9 +34,9 @@ def generate(seed: int, per_class: Mapping[str, int], px: int) -> Iterator[tuple
 def picture(noun: str, rng: Random, px: int) -> npt.NDArray[np.uint8]:
     """One demo picture of `noun` (a key of MOTIFS), uint8 of shape (px, px, 3)."""
     canvas = _background(rng, px)
-    _clutter(canvas, rng, int(rng.integers(1, 7)), 0.25)
+    _clutter(canvas, rng, int(rng.integers(0, 4)), 0.2)
     MOTIFS[noun](_pen(canvas, rng), rng)
-    _clutter(canvas, rng, int(rng.integers(0, 3)), 0.12)
+    _clutter(canvas, rng, int(rng.integers(0, 2)), 0.1)
     return _lit(np.asarray(canvas.reduce(SUPERSAMPLING), dtype=np.float32), rng)
 
 
@@ -49,12 +49,12 @@ def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
 def _pen(canvas: Image.Image, rng: Random) -> Pen:
     """A pen that draws the motif somewhere, turned, mirrored, stretched, sheared; with or without outlines."""
     side = canvas.width
-    turn, size = rng.normal(0, 0.22), side * rng.uniform(0.26, 0.47)
+    turn, size = rng.normal(0, 0.15), side * rng.uniform(0.34, 0.48)
     stretch, mirror = rng.uniform(0.91, 1.1), rng.choice([-1, 1])
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     linear = size * rotation @ np.array([[stretch * mirror, rng.normal(0, 0.1)], [0, 1 / stretch]])
     room = max(0.0, side / 2 - size)
-    centre = side / 2 + rng.uniform(-1, 1, 2) * (room + 0.06 * side)
+    centre = side / 2 + rng.uniform(-1, 1, 2) * (room + 0.02 * side)
     outline = (30, 30, 34) if rng.random() < 0.6 else None
     return Pen(canvas, np.column_stack([linear, centre]), size, outline, max(1, round(size * rng.uniform(0.015, 0.04))))
 
@@ -108,7 +108,7 @@ def _lit(pixels: npt.NDArray[np.float32], rng: Random) -> npt.NDArray[np.uint8]:
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     across, down = np.float32(strength * np.cos(angle)), np.float32(strength * np.sin(angle))
     light = 1 + across * slope + down * slope[:, None]
-    contrast, level, tint = rng.uniform(0.6, 1.1), rng.uniform(90, 150), rng.uniform(0.85, 1.1, 3)
+    contrast, level, tint = rng.uniform(0.7, 1.1), rng.uniform(100, 150), rng.uniform(0.9, 1.1, 3)
     pixels = (pixels * (tint * contrast).astype(np.float32) + (tint * (level - 128 * contrast)).astype(np.float32)) * light[..., None]
-    pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(1, 16))
+    pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(1, 12))
     return np.rint(pixels, out=pixels).clip(0, 255).astype(np.uint8)

@@ -19,7 +19,7 @@ def record_of(plan: Plan, prepared: Prepared, kind: Any, **about: Any) -> RunRec
     network_facts = about.pop("network", None) or _network_facts(plan)
     how = "untrained" if kind == "untrained" else plan.recipe.name
     return RunRecord(
-        run_id=run_id(plan.network.name, plan.px, how, plan.options.seed, identity),
+        run_id=run_id(network_facts.name, plan.px, how, plan.options.seed, identity),
         identity=identity,
         kind=kind,
         created=now(),
@@ -44,7 +44,8 @@ def _network_facts(plan: Plan) -> NetworkFacts:
     counts = plan.network.counts(len(plan.source.classes), plan.px)
     n = plan.network
     return NetworkFacts(
-        name=n.name,
+        # A classical network is known for its pretrained weights: without them it must not pass under its name alone.
+        name=f"{n.name} from scratch" if n.origin == "classical" else n.name,
         origin=n.origin,
         kind=n.kind,
         text=n.text,
