@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -116,7 +116,7 @@ class TransferOptions(Frozen):
     """`frozen`: features computed once, only the new head learns; `fine_tune`: everything learns, as in MATLAB's example."""
     head_start: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: rows of the same classes where they are known (else random)."""
-    hold: float | Literal["auto"] = "auto"
+    hold: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     """Strength with which the head's weights are held near their start (L2-SP); `auto`: chosen on `select`."""
     head_rate_factor: float = Field(10.0, gt=0)
     """Fine-tuning: the new layer's rate over the others' (weights and biases)."""
