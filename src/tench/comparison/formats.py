@@ -148,13 +148,17 @@ def _plain(row: ResultRow) -> dict[str, Any]:
 _PAIR_HEADINGS = ("first", "second", "pictures", "first %", "second %", "only first right", "only second right", "p", "p (Holm)")
 
 
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p else "< 1e-300"  # 0: smaller than floating-point numbers go
+
+
 def _how_many(pairs: Sequence[Pair]) -> str:
     return "one pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
 
 
 def _pair_cells(pair: Pair) -> list[str]:
     shares = [_percent(pair.a_correct / pair.n), _percent(pair.b_correct / pair.n)]
-    return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", f"{pair.p:.2g}", f"{pair.p_holm:.2g}"]
+    return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", _p(pair.p), _p(pair.p_holm)]
 
 
 _PAIRS_TITLE = "These trained networks, two by two: exact McNemar, p corrected by Holm for {}. Other seeds may turn out otherwise."

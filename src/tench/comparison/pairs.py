@@ -49,7 +49,7 @@ class Pair:
         points = f"{100 * self.difference:+.2f} points"
         counts = f"on {pictures} {self.a} is right on {self.a_correct:,} and {self.b} on {self.b_correct:,} ({points})"
         only = f"{self.only_a:,} only the first has right, {self.only_b:,} only the second"
-        chance = f"exact McNemar p = {_p(self.p)}" + (f", Holm-corrected {_p(self.p_holm)}" if self.p_holm != self.p else "")
+        chance = f"exact McNemar p {_p(self.p)}" + (f", Holm-corrected {_p(self.p_holm)}" if self.p_holm != self.p else "")
         return " ".join([f"{_verdict(self)}: {counts}; {only}; {chance}.", *self.remarks])
 
 
@@ -61,7 +61,9 @@ def _verdict(pair: Pair) -> str:
 
 
 def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+    if p == 0:  # smaller than floating-point numbers go
+        return "< 1e-300"
+    return f"= {p:.3f}" if p >= 0.001 else f"= {p:.1e}"
 
 
 @dataclass(frozen=True)
