@@ -1,11 +1,16 @@
 """What tests share: where the real photographs and weights are, and folders of their own for runs and caches."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,6 +20,15 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["TENCH_RUNS"] = str(tmp_path_factory.mktemp("runs"))
     for name in ("TENCH_DATA", "TENCH_WEIGHTS"):
         os.environ[f"{name}_FOR_TESTS"] = os.environ.pop(name, "")
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """An engine sets threads and flushes denormals for the whole process; the next test must not see that."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(THREADS)
+        torch.set_flush_denormal(False)
 
 
 def _needed(variable: str) -> Path:

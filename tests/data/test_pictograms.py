@@ -78,17 +78,17 @@ def test_colour_alone_does_not_tell_the_classes_apart() -> None:
 
 @pytest.mark.slow
 def test_a_small_network_learns_but_is_not_perfect() -> None:
-    """Well above 30 % and below 95 % after ten epochs of 150 pictures a class at 32 pixels."""
+    """Well above 30 % and below 95 % after eight epochs of 100 pictures a class at 32 pixels."""
     data: dict[str, list[tuple[np.ndarray, int]]] = {"train": [], "val": []}
-    for name, label, content in generate(0, {"train": 150, "val": 40}, 32):
+    for name, label, content in generate(0, {"train": 100, "val": 40}, 32):
         data[name.split("/")[0]].append((decoded(content), label))
     pixels, labels = _tensors(data["train"])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = _small_network()
         optimizer = torch.optim.SGD(network.parameters(), 0.005, momentum=0.9)
-        for _ in range(10):
-            for batch in torch.randperm(len(labels)).split(50):
+        for _ in range(8):
+            for batch in torch.randperm(len(labels)).split(25):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(network(pixels[batch]), labels[batch]).backward()
                 optimizer.step()
@@ -96,7 +96,7 @@ def test_a_small_network_learns_but_is_not_perfect() -> None:
     pixels, labels = _tensors(data["val"])
     with torch.no_grad():
         accuracy = (network(pixels).argmax(1) == labels).float().mean().item()
-    assert 0.4 < accuracy < 0.95
+    assert 0.35 < accuracy < 0.95, accuracy
 
 
 def _tensors(items: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,6 +106,6 @@ def _tensors(items: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.T
 
 def _small_network() -> nn.Sequential:
     rows: list[nn.Module] = []
-    for before, after in ((3, 24), (24, 48), (48, 96)):
+    for before, after in ((3, 16), (16, 32), (32, 64)):
         rows += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*rows, nn.Flatten(), nn.Linear(96 * 16, 10))
+    return nn.Sequential(*rows, nn.Flatten(), nn.Linear(64 * 16, 10))

@@ -49,7 +49,9 @@ class Pair:
         points = f"{100 * self.difference:+.2f} points"
         counts = f"on {pictures} {self.a} is right on {self.a_correct:,} and {self.b} on {self.b_correct:,} ({points})"
         only = f"{self.only_a:,} only the first has right, {self.only_b:,} only the second"
-        chance = f"exact McNemar p {_p(self.p)}" + (f", Holm-corrected {_p(self.p_holm)}" if self.p_holm != self.p else "")
+        chance = f"exact McNemar p {_p(self.p)}" + (
+            f", Holm-corrected {_p(self.p_holm).removeprefix('= ')}" if self.p_holm != self.p else ""
+        )
         return " ".join([f"{_verdict(self)}: {counts}; {only}; {chance}.", *self.remarks])
 
 
