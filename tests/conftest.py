@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 
