@@ -2,13 +2,13 @@
 
 import csv
 import json
-import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stopping import StopAfter
 from tench.config import Engine, Study, load_study
 from tench.data.sources import open_source
 from tench.errors import ConfigError, InterruptedTraining, NotFoundError, TableError
@@ -40,18 +40,6 @@ class Told(Watcher):
 
     def began(self, run: Run, epochs: int, steps_per_epoch: int, progress: Any) -> None:
         self.trained.append(run.id)
-
-
-class Interrupting(Watcher):
-    """Does what Ctrl-C does, after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def stepped(self, epoch: int, step: int, pictures_per_s: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def tiny_study(net: Path, *rows: str) -> Study:
@@ -126,7 +114,7 @@ def test_all_rows_are_checked_before_the_first_is_trained(tiny_net: Path, tiny_f
 def test_what_is_finished_is_not_run_again_and_what_was_interrupted_goes_on(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
     study, source = tiny_study(tiny_net), open_source(tiny_folder)
     with pytest.raises(InterruptedTraining):
-        run_study(study, source, tmp_path, ENGINE, watcher=Interrupting(9))
+        run_study(study, source, tmp_path, ENGINE, watcher=StopAfter(9))
     told = Told()
     outcome = run_study(study, source, tmp_path, ENGINE, watcher=told)
     assert len(outcome.runs) == 2

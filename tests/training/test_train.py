@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import TINY_TABLE
+from stopping import StopAfter
 from tench.config import Engine, load_recipe
 from tench.data.sources import open_source
 from tench.errors import ConfigError, InterruptedTraining, ResumeError, TrainingError
@@ -36,18 +37,6 @@ def plan_of(tiny_net: Path, tiny_folder: Path) -> Any:
         return Plan(network(tiny_net), open_source(tiny_folder), loaded, loaded.resolve(defaults, options), ENGINE)
 
     return make
-
-
-class StopAfter(Watcher):
-    """Does what Ctrl-C does, after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def stepped(self, epoch: int, step: int, pictures_per_s: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
