@@ -34,7 +34,7 @@ class Teller(Watcher):
         self.epochs, self.steps, self.began_at = epochs, steps_per_epoch, time.monotonic()
         self.first_epoch = progress.epoch
         going_on = f", going on in epoch {progress.epoch + 1}" if progress.epoch or progress.step_in_epoch else ""
-        self.say(f"{run.id}: {epochs} epochs at most, {steps_per_epoch} steps each{going_on}")
+        self.say(f"{run.id}: epochs at most: {epochs}, steps in each: {steps_per_epoch}{going_on}")
         self.say(HEADING)
         if self.console.is_terminal:
             self._start_bar()

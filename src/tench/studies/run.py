@@ -89,7 +89,7 @@ def _finished(
 
 def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None:
     if not to_do:
-        return watcher.say(f"All {wanted} runs of the study are finished.")
+        return watcher.say(f"All {wanted} runs of the study are finished." if wanted else "No row of the study can be run.")
     expected = forecast(to_do)
     # Patience may end a training earlier, and features may have been kept from before.
     shorter = any(entry.kind != "train" or entry.plan.options.patience for entry in to_do)
