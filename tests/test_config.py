@@ -36,6 +36,14 @@ def test_flags_win_over_the_row_and_the_row_over_the_recipe() -> None:
 def test_an_option_the_rules_do_not_look_at_is_refused() -> None:
     with pytest.raises(ConfigError, match="drop_period has no effect under the one_cycle schedule"):
         load_recipe("quick").resolve({"drop_period": 2})
+    with pytest.raises(ConfigError, match="drop_rate_factor has no effect"):
+        load_recipe("quick").resolve({"drop_rate_factor": 0.5})
+
+
+def test_an_optimizer_whose_rate_a_recipe_does_not_name_takes_r2018bs() -> None:
+    recipe = Recipe(name="r", learn_rate={"sgdm": 0.05})
+    assert recipe.resolve({}).learn_rate == 0.05
+    assert recipe.resolve({"optimizer": "adam"}).learn_rate == 0.001
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,7 @@ def study_file(folder: Path, row: str, head: str = "") -> Path:
     [
         ("learn_rate = -0.1", "row a: learn_rate is -0.1"),
         ("patience = 0", "row a: patience is 0"),
+        ("seed = 3", "row a: a row has no seed of its own"),
         ("colour = 3", "row a: the key 'colour' is not known; allowed are name, network"),
         ('recipe = "quick"\ndrop_period = 3', "row a: drop_period has no effect"),
         ('[[row]]\nname = "a"\nnetwork = "googlenet"', "the row name a is given more than once"),

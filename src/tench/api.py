@@ -39,7 +39,7 @@ def train(
     recipe: str = "modern",
     device: str = "auto",
     threads: int | None = None,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
     skip_bad: bool = False,
@@ -60,7 +60,7 @@ def train(
     chosen = load_recipe(recipe)
     resolved = chosen.resolve(options)
     plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads))
-    return carry_out(plan, runs or runs_folder(), watcher, anyway)
+    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway)
 
 
 def transfer(
@@ -71,7 +71,7 @@ def transfer(
     how: TransferOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
     skip_bad: bool = False,
@@ -92,7 +92,7 @@ def transfer(
     if how.method == "frozen":
         _refuse_training_options(options)
     plan = Plan(found(network), _source(data, skip_bad), recipe, recipe.resolve(options), choose_engine(device, threads))
-    return carry_out(plan, how, runs or runs_folder(), Path(weights) if weights else None, watcher, anyway)
+    return carry_out(plan, how, Path(runs or runs_folder()), Path(weights) if weights else None, watcher, anyway)
 
 
 def _refuse_training_options(options: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def study(
     weights: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
     skip_bad: bool = False,
@@ -151,7 +151,7 @@ def study(
 
     found = study if isinstance(study, Study) else load_study(str(study))
     source = _source(data, skip_bad)
-    places = (runs or runs_folder(), choose_engine(device, threads))
+    places = (Path(runs or runs_folder()), choose_engine(device, threads))
     return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway)
 
 
@@ -160,7 +160,7 @@ def runs(folder: Path | None = None) -> tuple[Run, ...]:
     return list_runs(folder).runs
 
 
-def compare(*which: str | Path | Run, among: str = "test", runs: Path | None = None) -> "Comparison":
+def compare(*which: str | Path | Run, among: str = "test", runs: str | Path | None = None) -> "Comparison":
     """Two or more runs, pair by pair, by exact McNemar on the pictures both were scored on, Holm-corrected over all pairs.
 
     `among="unseen"` takes only pictures that no pretraining saw. Says which of these trained networks is better, not which recipe.
@@ -169,7 +169,7 @@ def compare(*which: str | Path | Run, among: str = "test", runs: Path | None = N
 
     if among not in ("test", "unseen"):
         raise ConfigError(f"among is '{among}'; take 'test' or 'unseen'.")
-    found = [run if isinstance(run, Run) else load_run(run, runs) for run in which]
+    found = [run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None) for run in which]
     return compared(found, "unseen" if among == "unseen" else "test")
 
 
@@ -180,7 +180,7 @@ def load(
     classes: str = "imagenette",
     device: str = "cpu",
     threads: int | None = None,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
 ) -> "Recogniser":
     """A finished run, or a pretrained network as it is, ready to `predict`: `tench.load(run).predict("dog.jpg")`.
 
@@ -193,7 +193,9 @@ def load(
         raise ConfigError(f"classes is '{classes}'; take 'imagenette' or 'all'.")
     engine = choose_engine(device, threads)
     apply_engine(engine)
-    return recogniser(what, Path(weights) if weights else None, "all" if classes == "all" else "imagenette", engine, runs)
+    return recogniser(
+        what, Path(weights) if weights else None, "all" if classes == "all" else "imagenette", engine, Path(runs) if runs else None
+    )
 
 
 def resume(
@@ -203,7 +205,7 @@ def resume(
     weights: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
 ) -> Run:
     """Go on with an interrupted or killed training, exactly; `data` is only needed where the pictures are no longer where they were.
 
@@ -213,7 +215,7 @@ def resume(
     from tench.training.train import resume as go_on
     from tench.training.transfer import resume_fine_tuning
 
-    found = run if isinstance(run, Run) else load_run(run, runs)
+    found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
     plan = plan_of(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)))
     if found.record.transfer and found.record.transfer["method"] == "fine_tune":
         return resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)

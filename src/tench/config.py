@@ -137,6 +137,10 @@ class Engine(Frozen):
     compiled: bool = False
 
 
+R2018B_RATES: dict[Literal["sgdm", "adam"], float] = {"sgdm": 0.01, "adam": 0.001}
+"""Initial learning rates of R2018b's trainingOptions."""
+
+
 class Recipe(Frozen):
     """Rules and options under one name: a TOML file with `[rules]`, `[options]` and `[learn_rate]`."""
 
@@ -144,8 +148,8 @@ class Recipe(Frozen):
     description: str = ""
     rules: Rules = Rules()
     options: dict[str, Any] = {}
-    learn_rate: dict[Literal["sgdm", "adam"], float] = {"sgdm": 0.01, "adam": 0.001}
-    """What each optimizer takes where no rate is given; the defaults are R2018b's."""
+    learn_rate: dict[Literal["sgdm", "adam"], Annotated[float, Field(gt=0, le=100)]] = {}
+    """What each optimizer takes where no rate is given; for one that is not named, R2018b's default."""
 
     def resolve(self, *changes: Mapping[str, Any], where: str = "the options") -> Options:
         """The options of one run: those of the recipe, changed by `changes` in their order (a study's row, then flags)."""
@@ -154,7 +158,11 @@ class Recipe(Frozen):
             merged |= {key: value for key, value in change.items() if value is not None}
         refuse_idle_options(self.rules, merged, where)
         options = checked(Options, merged, where)
-        return options if "learn_rate" in merged else options.model_copy(update={"learn_rate": self.learn_rate[options.optimizer]})
+        return (
+            options
+            if "learn_rate" in merged
+            else options.model_copy(update={"learn_rate": (R2018B_RATES | self.learn_rate)[options.optimizer]})
+        )
 
 
 class StudyRow(Frozen):
@@ -201,9 +209,10 @@ class Study(Frozen):
 
 def refuse_idle_options(rules: Rules, given: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError for a given option that these rules would not look at: no option silently does nothing."""
-    if rules.schedule != "piecewise" and given.get("drop_period") is not None:
+    idle = [key for key in ("drop_period", "drop_rate_factor") if given.get(key) is not None]
+    if rules.schedule != "piecewise" and idle:
         raise ConfigError(
-            f"{where}: drop_period has no effect under the {rules.schedule} schedule; leave it out,"
+            f"{where}: {idle[0]} has no effect under the {rules.schedule} schedule; leave it out,"
             " or take a recipe with schedule 'piecewise'."
         )
 
@@ -278,6 +287,8 @@ def _row(row: Mapping[str, Any], where: str) -> StudyRow:
     strange = [key for key in row if key not in known]
     if strange:
         raise ConfigError(f"{where}: the key '{strange[0]}' is not known; allowed are {', '.join(known)}.")
+    if "seed" in row:
+        raise ConfigError(f"{where}: a row has no seed of its own; every row is run with the seeds that --seeds names. Leave it out.")
     own = {key: value for key, value in row.items() if key in StudyRow.model_fields}
     changes = {key: value for key, value in row.items() if key in Options.model_fields}
     return checked(StudyRow, {**own, "options": {**own.get("options", {}), **changes}}, where)
