@@ -15,9 +15,10 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 .PHONY: run test test-all check dist clean
 
 # The stamps are made again when what is to be installed changes. The install is editable: sources need no new one.
+# pip comes last into a venv, so where it is missing the venv was broken off, and is made again.
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tench needs Python 3.11 or newer; name one by make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 

@@ -14,9 +14,14 @@ import tench.cli.looking
 import tench.cli.training
 import tench.cli.using  # noqa: F401 (importing adds the verbs)
 from tench.cli.app import app
+from tench.config import Rules, load_recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RULES = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -44,6 +49,13 @@ def test_commands_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for named in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert named in targets, f"{page.name}: make {named}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -67,3 +79,22 @@ def test_tables_in_the_readme_are_tables() -> None:
     assert blocks
     for block in blocks:
         assert parse(block).n_classes == 10
+
+
+def test_the_page_of_rules_has_every_rule_with_the_value_it_has() -> None:
+    lines = re.findall(r"^\| `(\w+)` \|.*$", RULES.split("\n## ")[1], re.MULTILINE)
+    assert sorted(lines) == sorted(Rules.model_fields)
+    for recipe, column in (("r2018b", -2), ("modern", -1)):
+        rules = load_recipe(recipe).rules
+        for field in Rules.model_fields:
+            cells = next(line for line in RULES.splitlines() if line.startswith(f"| `{field}` |")).strip("|").split("|")
+            shown = cells[column].strip().replace("`", "")
+            value = str(getattr(rules, field)).removesuffix(".0").lower()
+            assert shown == "" or re.match(rf"{re.escape(value)}(?![\w.])", shown), f"{recipe}: {field} is {value}, the page has: {shown}"
+
+
+def test_accuracies_in_the_readme_are_those_of_kept_results() -> None:
+    kept = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "results").glob("*/table.md"))
+    quoted = re.findall(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert quoted
+    assert [figure for figure in quoted if figure not in kept] == []
