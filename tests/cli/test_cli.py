@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def tench_(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return call
 
 
+NOTHING_TO_RESUME = "{id} is finished; there is nothing to go on with. See it by `tench runs show {id}`."
 TRAIN = ("--epochs", "8", "--batch-size", "8", "--learn-rate", "0.05", "--device", "cpu", "--threads", "1")
 
 
@@ -83,6 +85,20 @@ def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Pat
     assert json.loads(out)[0]["guesses"][0]["english"] == "red"
     assert tench_("predict", first.id, good, "--format", "csv")[1].splitlines()[0] == "photo,rank,id,english,polish,probability"
 
+    assert tench_("resume", first.id)[::2] == (1, f"tench: {NOTHING_TO_RESUME.format(id=first.id)}\n")
+    code, _, err = tench_("compare", first.id, first.id)
+    assert (code, err) == (2, "tench: A comparison needs at least two different runs; `tench runs` lists them.\n")
+
+    mixed = Path(shutil.copytree(tiny_folder / "val", tmp_path / "mixed"))
+    shutil.copy(tiny_folder / "train" / "red" / "003.png", mixed / "red" / "again.png")
+    assert "1 of the 31 pictures were also in the run's training" in tench_("evaluate", first.id, "--data", mixed)[1]
+    shared = json.loads(tench_("evaluate", first.id, "--data", mixed, "--format", "json")[1])["shared_with_training"]
+    assert shared == ["red/again.png"]
+    (mixed / "red").rename(mixed / "violet")
+    code, out, err = tench_("evaluate", first.id, "--data", mixed)
+    assert (code, out) == (2, "")
+    assert "does not know the classes violet of mixed; it knows blue, green, red. Rename the folders" in err
+
     code, out, err = tench_("evaluate", first.id, "--data", tiny_folder)
     assert code == 0
     assert "of 30 right" in out
@@ -91,8 +107,14 @@ def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Pat
     code, out, _ = tench_("runs", "delete", second["run_id"], "--yes")
     assert code == 0
     assert [run.id for run in list_runs(runs).runs] == [first.id]
+    first.checkpoints.mkdir()
+    (first.checkpoints / "left.safetensors").write_bytes(bytes(3 * 2**20))
     code, out, _ = tench_("runs", "prune", "--dry-run")
-    assert "would be freed" in out
+    assert out.splitlines() == [str(first.checkpoints), "1 files and folders, 3 MiB would be freed."]
+    assert first.checkpoints.exists()
+    assert tench_("runs", "prune")[1].endswith("3 MiB freed.\n")
+    assert not first.checkpoints.exists()
+    assert first.weights_path.exists()
 
 
 @pytest.mark.parametrize(
@@ -112,10 +134,18 @@ def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Pat
         (("study", "nothing.toml", "--data", "DATA"), "nothing.toml is not there"),
         (("study", "--rows", "network_1", "--data", "DATA"), "its rows are network_64_0764"),
         (("study", "--seeds", "a-b", "--data", "DATA"), "The seeds 'a-b' cannot be read"),
+        (("study", "--seeds", "5-2", "--data", "DATA"), "The seeds '5-2' cannot be read"),
+        (("study", "--epochs", "0", "--data", "DATA"), "row network_64_0764: epochs is 0"),
+        (("study", "--data", "DATA"), "Take a batch size of 60 or less"),
+        (("train", "network_84_8153", "--data", "DATA", "--seed", "-1"), "seed is -1"),
         (("resume", "nothing"), "tench"),
         (("compare", "nothing", "else"), "nothing"),
         (("networks", "network_84_8154"), "network_84_8153"),
         (("networks", "network_84_8153", "--audit"), "googlenet"),
+        (("networks", "network_84_8153", "--size", "3"), "Take larger pictures"),
+        (("predict", "googlenet", "photo.jpg", "--format", "markdown"), "take one of these for --format"),
+        (("predict", "googlenet", "photo.jpg", "--classes", "some"), "take 'imagenette' or 'all'"),
+        (("evaluate", "googlenet", "--data", "DATA", "--format", "csv"), "take one of these for --format"),
         (("predict", "nothing", "photo.jpg"), "googlenet"),
     ],
 )
@@ -150,8 +180,6 @@ def test_networks(tench_: Any) -> None:
 def test_data_info_and_check(tench_: Any, tiny_folder: Path, tmp_path: Path) -> None:
     rows = json.loads(tench_("data", "info", "--data", tiny_folder, "--format", "json")[1])["classes"]
     assert [(row["class"], row["train"], row["val"]) for row in rows] == [("blue", 20, 10), ("green", 20, 10), ("red", 20, 10)]
-    import shutil
-
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
     shutil.copy(folder / "train" / "red" / "000.png", folder / "val" / "red" / "twice.png")
     (folder / "train" / "red" / "empty.png").touch()
@@ -219,6 +247,36 @@ def test_a_stopped_training_says_how_to_go_on_and_does(
     assert exit_code == 0, err
     assert f"going on in epoch {epochs_done + 1}" in err
     assert len(list_runs(folder).runs[0].history()) == epochs_done + 1
+
+
+SCRIPT = Path(sys.executable).with_name("tench")
+
+
+def test_the_installed_command() -> None:
+    assert subprocess.check_output([SCRIPT, "--version"], text=True) == f"tench {tench.__version__}\n"
+    words = subprocess.check_output([SCRIPT, "--help"], text=True).split()
+    verbs = {"train", "transfer", "study", "resume", "predict", "evaluate", "compare", "runs", "networks", "data", "weights", "doctor"}
+    assert verbs <= set(words)
+    for mistake in (["trane"], ["train"], ["train", "x", "--epoch", "3"], ["train", "x", "--threads", "0"]):
+        done = subprocess.run([SCRIPT, *mistake], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, ""), mistake
+        assert "Error: " in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """As in `tench networks | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([SCRIPT, "networks"], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.stderr == ""
+
+
+def test_debugging_shows_where_an_error_comes_from() -> None:
+    for debug, expected in (("", "tench: There is no run"), ("1", "Traceback")):
+        done = subprocess.run([SCRIPT, "runs", "show", "none"], env=os.environ | {"TENCH_DEBUG": debug}, capture_output=True, text=True)
+        assert expected in done.stderr
+        assert ("Traceback" in done.stderr) == bool(debug)
 
 
 def test_help_is_instant_enough_to_explore() -> None:

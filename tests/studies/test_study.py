@@ -2,16 +2,23 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import draw_tiny_folder
 from stopping import StopAfter
-from tench.config import Engine, Study, load_study
+from tench.config import Engine, Preprocessing, Study, load_study
+from tench.data import imagenette
 from tench.data.sources import open_source
-from tench.errors import ConfigError, InterruptedTraining, NotFoundError, TableError
+from tench.errors import ConfigError, InterruptedTraining, NotFoundError, TableError, WeightsError
+from tench.networks.build import build
+from tench.networks.table import load_table
 from tench.records import Run, list_runs
 from tench.studies.entries import NO_WEIGHTS, Choices, entries
 from tench.studies.forecast import forecast
@@ -20,6 +27,7 @@ from tench.studies.run import run_study
 from tench.training.loop import Watcher
 
 ENGINE = Engine(threads=1)
+TEN_COLOURS = {kind.wnid: (25 * n, 250 - 25 * n, 128) for n, kind in enumerate(imagenette.classes())}
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +114,8 @@ def test_all_rows_are_checked_before_the_first_is_trained(tiny_net: Path, tiny_f
             run_study(study, source, tmp_path / "runs", ENGINE)
     with pytest.raises(NotFoundError, match="its rows are a, b"):
         run_study(tiny_study(tiny_net), source, tmp_path / "runs", ENGINE, Choices(rows=("c",)))
+    with pytest.raises(ConfigError, match="Take a batch size of 54 or less"):
+        run_study(tiny_study(tiny_net, 'name = "a"', 'name = "b"\nbatch_size = 55'), source, tmp_path / "runs", ENGINE)
     with pytest.raises(ConfigError, match="epochs is 0"):
         run_study(tiny_study(tiny_net), source, tmp_path / "runs", ENGINE, Choices(options={"epochs": 0}))
     assert not list_runs(tmp_path / "runs").runs
@@ -136,6 +146,90 @@ def test_a_row_that_fails_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Pa
     assert [run.record.row for run in outcome.runs] == ["tame"]
     assert outcome.not_run[0].name == "wild"
     assert "failed: The loss became" in outcome.not_run[0].reason
+    again = run_study(study.model_copy(update={"rows": rows}), open_source(tiny_folder), tmp_path, ENGINE)
+    assert [run.id for run in again.runs] == [run.id for run in outcome.runs]
+    assert "failed: The loss became" in again.not_run[0].reason, "it would fail again, and is not tried"
+    assert "tench runs delete tiny-16px" in again.not_run[0].reason
+
+
+def test_a_row_that_cannot_go_on_exactly_is_said_and_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """Here because of another number of threads; its checkpoints stay, and --anyway goes on from them."""
+    study, source = tiny_study(tiny_net), open_source(tiny_folder)
+    with pytest.raises(InterruptedTraining):
+        run_study(study, source, tmp_path, ENGINE, watcher=StopAfter(3))
+    two_threads = Engine(threads=2)
+    outcome = run_study(study, source, tmp_path, two_threads)
+    assert [run.record.row for run in outcome.runs] == ["b"]
+    assert [row.name for row in outcome.not_run] == ["a"]
+    assert "engine threads: was 1, is 2" in outcome.not_run[0].reason
+    assert "--anyway" in outcome.not_run[0].reason
+    anyway = run_study(study, source, tmp_path, two_threads, anyway=True)
+    assert [run.record.row for run in anyway.runs] == ["a", "b"]
+    assert any("resumed although engine threads" in note for note in anyway.runs[0].record.notes)
+
+
+def test_a_run_that_another_process_is_at_work_on_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    study, source = tiny_study(tiny_net), open_source(tiny_folder)
+    with pytest.raises(InterruptedTraining):
+        run_study(study, source, tmp_path, ENGINE, watcher=StopAfter(3))
+    (run,) = list_runs(tmp_path).runs
+    run.update(status="running")
+    with run.held():
+        outcome = run_study(study, source, tmp_path, ENGINE)
+    assert [run.record.row for run in outcome.runs] == ["b"]
+    assert "is there already" in outcome.not_run[0].reason
+    assert len(run_study(study, source, tmp_path, ENGINE).runs) == 2, "left alone, it counts as killed and goes on"
+
+
+def test_two_rows_or_seeds_that_are_the_same_training_are_trained_once(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    told = Told()
+    twins = tiny_study(tiny_net, 'name = "a"', 'name = "b"')
+    outcome = run_study(twins, open_source(tiny_folder), tmp_path, ENGINE, Choices(seeds=(7, 7)), watcher=told)
+    assert len(told.trained) == 1
+    assert {run.id for run in outcome.runs} == set(told.trained)
+    assert outcome.not_run == ()
+
+
+def test_a_transfer_that_was_killed_is_made_again_and_a_damaged_one_does_not_stop_the_rest(
+    tiny_net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in for GoogLeNet is there at the third asking: not for the untrained run, then killed, then whole."""
+    source = open_source(draw_tiny_folder(tmp_path / "ten", {"train": 6, "val": 2}, TEN_COLOURS))
+    study = tiny_study(tiny_net, 'name = "a"\nmethod = "transfer"').model_copy(update={"options": {}})
+    made = build(load_table(tiny_net).with_classes(1000), Preprocessing(height_px=16, width_px=16)).eval()
+    damaged = WeightsError("The weights are damaged. Get them again.")
+
+    def missing(*_: Any) -> Any:
+        raise damaged
+
+    monkeypatch.setattr("tench.training.transfer.load_pretrained", missing)
+    outcome = run_study(study, source, tmp_path / "runs", ENGINE)
+    assert [row.name for row in outcome.not_run] == ["a, untrained", "a"]
+    assert "Get them again" in outcome.not_run[0].reason
+
+    monkeypatch.setattr("tench.training.transfer.load_pretrained", lambda *_: made)
+    with monkeypatch.context() as while_killed, pytest.raises(KeyboardInterrupt):
+        while_killed.setattr("tench.training.transfer._finish", _killed)
+        run_study(study, source, tmp_path / "runs", ENGINE)
+    assert [run.record.status for run in list_runs(tmp_path / "runs").runs] == ["running"]
+    outcome = run_study(study, source, tmp_path / "runs", ENGINE)
+    assert [run.record.kind for run in outcome.runs] == ["untrained", "transfer"]
+    assert len(list_runs(tmp_path / "runs").runs) == 2
+
+
+def _killed(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_demo_pictures_are_named_in_the_tables_title(tiny_net: Path, tmp_path: Path) -> None:
+    options = {"epochs": 1, "share": 0.05, "test_share": 0.05}
+    outcome = run_study(
+        tiny_study(tiny_net, 'name = "a"'), open_source("pictograms"), tmp_path, ENGINE, Choices(seeds=(0,), options=options)
+    )
+    assert outcome.table.title.startswith("DEMO PICTURES, not Imagenette: demo pictures (pictograms), 20 test pictures")
+    assert any("say nothing about photographs" in warning for warning in outcome.table.warnings)
+    publish(outcome, tmp_path / "results")
+    assert "DEMO PICTURES" in (tmp_path / "results" / "table.md").read_text().splitlines()[0]
 
 
 def test_what_is_published_has_table_and_small_records_but_no_weights(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
@@ -163,11 +257,15 @@ def test_the_forecast_counts_every_pass_over_the_pictures(tiny_net: Path, tiny_f
 
 @pytest.mark.slow
 def test_the_quick_study_learns_on_demo_pictures(tmp_path: Path) -> None:
-    """The main job, whole: every own network must be clearly above chance (10 %)."""
-    from tench.runtime import choose_engine
-
-    outcome = run_study(load_study("quick"), open_source("pictograms"), tmp_path, choose_engine("cpu"))
-    scores = {run.record.row: run.record.result.top1 for run in outcome.runs if run.record.result}
+    """The main job, whole and as it is called: every own network must be clearly above chance (10 %)."""
+    own = {"TENCH_RUNS": str(tmp_path / "runs"), "TENCH_WEIGHTS": ""}
+    words = ["study", "--quick", "--data", "pictograms", "--format", "json"]
+    done = subprocess.run([Path(sys.executable).with_name("tench"), *words], env=os.environ | own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Data: demo pictures (pictograms)")
+    table = json.loads(done.stdout)
+    assert table["title"].startswith("DEMO PICTURES")
+    scores = {row["name"]: row["top1"] for row in table["rows"] if row["kind"] == "run"}
     assert len(scores) == 3
     assert all(score > 0.30 for score in scores.values()), scores
-    assert outcome.table.title.startswith("DEMO PICTURES")
+    assert [row["notes"] for row in table["rows"] if row["kind"] == "not run"] == [[f"not run: {NO_WEIGHTS}"]]

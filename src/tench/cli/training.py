@@ -222,10 +222,13 @@ def _seeds(text: str) -> list[int]:
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            numbers = range(int(first), int(last or first) + 1)
+            if not numbers:
+                raise ValueError("from a higher to a lower number")
+            found += numbers
     except ValueError:
         raise ConfigError(f"The seeds '{text}' cannot be read; write whole numbers such as 0,1,2 or 0-5.") from None
-    return found
+    return list(dict.fromkeys(found))
 
 
 @app.command()

@@ -55,6 +55,10 @@ class Entry:
         """A run of it among `runs` that was interrupted or killed and can be gone on with."""
         return next((run for run in runs if run.record.identity == self.identity and _waits(run)), None)
 
+    def failed(self, runs: Sequence[Run]) -> Run | None:
+        """A run of it among `runs` that failed, as it would again."""
+        return next((run for run in runs if run.record.identity == self.identity and run.record.status == "failed"), None)
+
 
 def _waits(run: Run) -> bool:
     return run.record.status == "interrupted" or (run.record.status == "running" and not run.in_use)

@@ -7,11 +7,13 @@ from typing import Any
 
 from tench.comparison import NotRun, ResultsTable, duration, results_table
 from tench.config import Engine, Study
+from tench.data.roles import roles
 from tench.data.sources import Source
-from tench.errors import ResumeError, TrainingError
-from tench.records import Run, list_runs
+from tench.errors import InterruptedTraining, TenchError, TrainingError
+from tench.records import Run, delete_run, list_runs
 from tench.studies.entries import Choices, Entry, entries
 from tench.studies.forecast import forecast
+from tench.training.feed import training_batches
 from tench.training.loop import Watcher
 from tench.training.train import resume, train
 from tench.training.transfer import transfer, untrained
@@ -48,13 +50,17 @@ def run_study(
     watcher = watcher or Watcher()
     wanted, not_run = entries(study, source, engine, choices or Choices(), weights)
     before = list_runs(runs).runs
-    _say_forecast([entry for entry in wanted if not entry.finished(before)], len(wanted), watcher)
+    to_do = [entry for entry in wanted if not entry.finished(before)]
+    _refuse_too_large_batches(to_do)
+    _say_forecast(to_do, len(wanted), watcher)
     done: list[Run] = []
     for number, entry in enumerate(wanted, start=1):
         title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.kind == "train" else "")
         try:
-            done.append(_finished(entry, title, before, study, runs, weights, watcher, anyway))
-        except TrainingError as error:
+            done.append(_finished(entry, title, [*done, *before], study, runs, weights, watcher, anyway))
+        except InterruptedTraining:
+            raise
+        except TenchError as error:
             watcher.say(f"{title} failed: {error}")
             not_run.append(NotRun(entry.name, f"failed: {error}", entry.row.reported_accuracy))
     return Outcome(study, tuple(done), tuple(not_run))
@@ -69,12 +75,13 @@ def _finished(
         watcher.say(f"{title}: finished before, as {found.id}")
         return found
     watcher.say(title)
-    interrupted = entry.unfinished(before) if entry.kind == "train" else None
-    if interrupted:
-        try:
-            return resume(interrupted, entry.plan, watcher, anyway)
-        except ResumeError as error:
-            watcher.say(f"{error} It is trained anew.")
+    if failed := entry.failed(before):
+        raise TrainingError(f"{failed.record.failure} (before, as {failed.id}; to try it again: tench runs delete {failed.id})")
+    begun = entry.unfinished(before)
+    if begun and entry.kind == "train":
+        return resume(begun, entry.plan, watcher, anyway)
+    if begun:  # it had only features to compute, which are kept; its name is needed for the run that is made now
+        delete_run(begun.folder, runs)
     about: dict[str, Any] = {"study": study.name, "row": entry.name}
     if entry.kind != "untrained":
         about |= {"reported_accuracy": entry.row.reported_accuracy, "reported_correct": entry.row.reported_correct}
@@ -85,6 +92,11 @@ def _finished(
     if entry.how is None:
         return untrained(entry.plan, runs, weights, watcher, **about)
     return transfer(entry.plan, entry.how, runs, weights, watcher, anyway, **about)
+
+
+def _refuse_too_large_batches(to_do: Sequence[Entry]) -> None:
+    for plan in (entry.plan for entry in to_do if entry.kind == "train"):
+        training_batches(roles(plan.source, plan.rules, plan.options).fit, plan.rules, plan.options, epoch=0)
 
 
 def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None:
