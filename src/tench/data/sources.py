@@ -199,7 +199,7 @@ def _identity(pictures: Sequence[Picture]) -> str:
 def _drawing_version() -> str:
     """Changes with the code that draws, so that a cache never passes off old drawings for new ones."""
     folder = resources.files("tench.data")
-    return hashlib.sha256(b"".join(folder.joinpath(name).read_bytes() for name in ("pictograms.py", "motifs.py"))).hexdigest()[:8]
+    return hashlib.sha256(b"".join(folder.joinpath(name).read_bytes() for name in ("pictograms.py", "motifs.py", "pen.py"))).hexdigest()[:8]
 
 
 def _printable(name: str) -> str:

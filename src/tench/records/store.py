@@ -47,7 +47,10 @@ def create_run(folder: Path, record: RunRecord) -> Run:
         new.rename(target)  # fails where `target` holds anything
     except OSError as error:
         if target.exists():
-            raise RecordError(f"{target} is there already: resume that run, delete it, or choose another seed.") from None
+            raise RecordError(
+                f"{target} is there already: this very run was begun before. See it by `tench runs show {record.run_id}`; if it is"
+                f" finished, its result stands; if not, `tench resume` goes on with it. To train it anew, `tench runs delete` it first."
+            ) from None
         raise RecordError(f"{target} could not be made: {error.strerror}. Mend the folder, or choose another by TENCH_RUNS.") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
