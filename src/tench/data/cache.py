@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from tench.config import Preprocessing
 from tench.data.decode import PictureError, decode_image, resize
-from tench.data.index import cache_file, in_threads
+from tench.data.index import THREADS, cache_file, in_threads
 from tench.data.sources import Source, bad_pictures
 from tench.errors import DataError
 from tench.records.files import TEMPORARY_SUFFIX, written_atomically
@@ -45,6 +46,19 @@ def decoded(source: Source, preprocessing: Preprocessing, progress: Progress | N
     if pixels is None:
         raise DataError(f"{path} cannot be read back after it was written. Check the disk, or set TENCH_CACHE to a folder on another one.")
     return pixels
+
+
+def decoding_s(source: Source, preprocessing: Preprocessing, sample: int = 32) -> float:
+    """Seconds that `decoded` will take about, from the time of the first `sample` pictures; 0 where they are in the cache already."""
+    if _mapped(_path(source, preprocessing), (len(source.pictures), preprocessing.height_px, preprocessing.width_px, 3)) is not None:
+        return 0.0
+    began, done = time.perf_counter(), 0
+    for position, content in islice(source.stream(), sample):
+        done += 1
+        with suppress(PictureError):
+            image = decode_image(content, source.pictures[position].name)
+            resize(image, preprocessing.height_px, preprocessing.width_px, preprocessing.resize)
+    return (time.perf_counter() - began) / THREADS * len(source.pictures) / max(done, 1)
 
 
 def _path(source: Source, preprocessing: Preprocessing) -> Path:

@@ -59,6 +59,14 @@ class Entry:
         """A run of it among `runs` that failed, as it would again."""
         return next((run for run in runs if run.record.identity == self.identity and run.record.status == "failed"), None)
 
+    @property
+    def idle(self) -> str:
+        """Options that cannot act before the last epoch has ended, such as "patience 5"; empty where there are none."""
+        options = self.plan.options
+        beyond = {"patience": 1, "drop_period": 0}  # the first validation always improves
+        values = {key: getattr(options, key) for key in beyond} if self.kind == "train" else {}
+        return ", ".join(f"{key} {value}" for key, value in values.items() if value and value + beyond[key] >= options.epochs)
+
 
 def _waits(run: Run) -> bool:
     return run.record.status == "interrupted" or (run.record.status == "running" and not run.in_use)
@@ -94,8 +102,8 @@ def _training(study: Study, row: StudyRow, of_network: Network, source: Source, 
     recipe = load_recipe(choices.recipe or row.recipe or study.recipe)
     side = choices.size_px or (None if "size_px" in row.options else study.size_px)
     size = {"size_px": round(of_network.input_px * side / TABLE_SIDE_PX)} if side else {}
-    own = study.options | row.options
-    options = recipe.resolve(own, _shares(study, row, source) | dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
+    own = _shares(study, row, source) | study.options | row.options
+    options = recipe.resolve(own, dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
     return [Entry(row.name, "train", row, Plan(of_network, source, recipe, options, engine))]
 
 
@@ -107,8 +115,10 @@ def _transfers(
         raise UsageError(
             f"Row {row.name} transfers a frozen network, whose head has no such options: {', '.join(row.options)}. Leave them out."
         )
+    if row.recipe:
+        raise UsageError(f"Row {row.name} transfers a frozen network, which no recipe changes. Leave `recipe` out.")
     recipe = load_recipe("transfer")
-    shares = {key: value for key, value in choices.options.items() if key in ("share", "test_share")}
+    shares = {key: value for key, value in (study.options | dict(choices.options)).items() if key in ("share", "test_share")}
     options = recipe.resolve(_shares(study, row, source) | shares | {"seed": seed}, where=f"row {row.name}")
     plan = Plan(of_network, source, recipe, options, engine)
     transferred = Entry(row.name, "transfer", row, plan, TransferOptions())

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from tench.config import Options, Preprocessing, Rules
+from tench.data.cache import decoding_s
 from tench.data.roles import roles
 from tench.runtime import apply_engine, place
 from tench.studies.entries import Entry
 from tench.training.outcome import to_score
 from tench.training.plan import Plan
 from tench.training.solvers import Solver
+from tench.training.transfer import unseen_training_pictures
 
 TIMED_STEPS = 3
 BACKWARD_AND_FORWARD = 3
@@ -26,24 +28,33 @@ class Forecast:
 
     seconds: tuple[float, ...]
     flop_per_s: float
+    decoding_s: float = 0.0
+    """Of decoding the pictures at all sizes that are not in the cache."""
 
     @property
     def total_s(self) -> float:
-        """Seconds for all entries."""
-        return sum(self.seconds)
+        """Seconds for all entries and the decoding."""
+        return sum(self.seconds) + self.decoding_s
 
 
 def forecast(entries: Sequence[Entry]) -> Forecast:
     """The time `entries` take on this machine: multiply-adds to be done over the rate of a timed training step.
 
-    The network whose step is timed is the one with the median multiply-adds. Decoding, where it is still to be done, and what
-    patience saves are left out, so it is a forecast of computing for all epochs.
+    The network whose step is timed is the one with the median multiply-adds. A picture whose features several entries want is
+    counted once; features kept from before, and what patience saves, are not known, so it is the most it may be.
     """
     if not entries:
         return Forecast((), 0.0)
     by_size = sorted(entries, key=_macs)
     rate = flop_per_s(by_size[len(by_size) // 2].plan)
-    return Forecast(tuple(2 * _all_macs(entry) / rate for entry in entries), rate)
+    passed: dict[str, set[int]] = {}
+    seconds = tuple(2 * _all_macs(entry, passed.setdefault(entry.plan.network.reference, set())) / rate for entry in entries)
+    return Forecast(seconds, rate, _decoding_s(entries))
+
+
+def _decoding_s(entries: Sequence[Entry]) -> float:
+    sizes = {(entry.plan.source.sha256, entry.plan.px): entry.plan for entry in entries}
+    return sum(decoding_s(plan.source, Preprocessing(height_px=plan.px, width_px=plan.px)) for plan in sizes.values())
 
 
 def flop_per_s(plan: Plan) -> float:
@@ -80,12 +91,18 @@ def _macs_of(plan: Plan) -> int:
     return plan.network.counts(len(plan.source.classes), plan.px).macs
 
 
-def _all_macs(entry: Entry) -> float:
-    """Multiply-adds of all passes over pictures that the entry makes."""
+def _all_macs(entry: Entry, passed: set[int]) -> float:
+    """Multiply-adds of all passes over pictures that the entry makes; `passed`, to which it adds, have their features already."""
     plan = entry.plan
-    parts = roles(plan.source, plan.rules, plan.options)
     if entry.kind != "train":
-        trained = len(parts.fit) + len(parts.select) if entry.kind == "transfer" else 0
-        return _macs(entry) * float(trained + len(to_score(parts, pretrained=True)))
+        left_out = unseen_training_pictures(plan.source)
+        parts = roles(plan.source, plan.rules, plan.options, left_out)
+        wanted = set(to_score(parts, pretrained=True).tolist())
+        if entry.kind == "transfer":
+            wanted |= {*parts.fit.tolist(), *parts.select.tolist()}
+        new = wanted - passed
+        passed |= new
+        return _macs(entry) * float(len(new))
+    parts = roles(plan.source, plan.rules, plan.options)
     epoch = BACKWARD_AND_FORWARD * len(parts.fit) + len(parts.select)
     return _macs(entry) * float(plan.options.epochs * epoch + len(parts.test))

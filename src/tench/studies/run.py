@@ -52,6 +52,7 @@ def run_study(
     before = list_runs(runs).runs
     to_do = [entry for entry in wanted if not entry.finished(before)]
     _refuse_too_large_batches(to_do)
+    _say_idle(to_do, watcher)
     _say_forecast(to_do, len(wanted), watcher)
     done: list[Run] = []
     for number, entry in enumerate(wanted, start=1):
@@ -70,10 +71,13 @@ def _finished(
     entry: Entry, title: str, before: Sequence[Run], study: Study, runs: Path, weights: Path | None, watcher: Watcher, anyway: bool
 ) -> Run:
     """The entry's finished run: found, gone on with, or made."""
-    found = entry.finished(before)
-    if found:
+    about: dict[str, Any] = {"study": study.name, "row": entry.name}
+    if entry.kind != "untrained":
+        about |= {"reported_accuracy": entry.row.reported_accuracy, "reported_correct": entry.row.reported_correct}
+    if found := entry.finished(before):
         watcher.say(f"{title}: finished before, as {found.id}")
-        return found
+        # Made by another row, study or command perhaps: here it stands for this row. Its record on disk stays as it is.
+        return Run(found.folder, found.record.model_copy(update=about))
     watcher.say(title)
     if failed := entry.failed(before):
         raise TrainingError(f"{failed.record.failure} (before, as {failed.id}; to try it again: tench runs delete {failed.id})")
@@ -82,9 +86,6 @@ def _finished(
         return resume(begun, entry.plan, watcher, anyway)
     if begun:  # it had only features to compute, which are kept; its name is needed for the run that is made now
         delete_run(begun.folder, runs)
-    about: dict[str, Any] = {"study": study.name, "row": entry.name}
-    if entry.kind != "untrained":
-        about |= {"reported_accuracy": entry.row.reported_accuracy, "reported_correct": entry.row.reported_correct}
     if entry.row.note:
         about["notes"] = (entry.row.note,)
     if entry.kind == "train":
@@ -99,6 +100,15 @@ def _refuse_too_large_batches(to_do: Sequence[Entry]) -> None:
         training_batches(roles(plan.source, plan.rules, plan.options).fit, plan.rules, plan.options, epoch=0)
 
 
+def _say_idle(to_do: Sequence[Entry], watcher: Watcher) -> None:
+    rows: dict[tuple[int, str], list[str]] = {}
+    for entry in to_do:
+        rows.setdefault((entry.plan.options.epochs, entry.idle), []).append(entry.name)
+    for (epochs, idle), names in rows.items():
+        if idle:
+            watcher.say(f"Within {epochs} epochs {idle} cannot act: {', '.join(dict.fromkeys(names))}.")
+
+
 def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None:
     if not to_do:
         return watcher.say(f"All {wanted} runs of the study are finished." if wanted else "No row of the study can be run.")
@@ -107,6 +117,6 @@ def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None
     shorter = any(entry.kind != "train" or entry.plan.options.patience for entry in to_do)
     most = "at most about" if shorter else "about"
     return watcher.say(
-        f"{len(to_do)} of {wanted} runs are to be made: {most} {duration(expected.total_s)} of computing"
-        f" at {expected.flop_per_s / 1e9:.0f} GFLOP/s, measured just now."
+        f"{len(to_do)} of {wanted} runs are to be made: {most} {duration(expected.total_s)}, {duration(expected.decoding_s)} of it"
+        f" decoding, at {expected.flop_per_s / 1e9:.0f} GFLOP/s, measured just now. Other work on this machine makes it longer."
     )

@@ -1,0 +1,48 @@
+"""What a study refuses, says and shows beside carrying its rows out."""
+
+from pathlib import Path
+
+import pytest
+from test_study import ENGINE, Told, tiny_study
+
+from tench.config import load_study
+from tench.data.sources import open_source
+from tench.errors import UsageError
+from tench.records import list_runs
+from tench.studies.entries import Choices, entries
+from tench.studies.run import run_study
+
+
+def test_a_finished_run_stands_under_the_name_of_each_row_that_it_is_of(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    study = tiny_study(tiny_net, 'name = "a"', 'name = "b"\nreported_accuracy = 0.75')
+    outcome = run_study(study, open_source(tiny_folder), tmp_path, ENGINE)
+    assert {(row.name, row.reported_top1) for row in outcome.table.rows} == {("a", None), ("b", 0.75)}
+    assert [run.record.row for run in list_runs(tmp_path).runs] == ["a"], "the record is of the row that made it"
+
+
+def test_shares_of_the_file_hold_for_pretrained_rows_and_those_of_a_row_win(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    study, googlenet = tiny_study(tiny_net, 'name = "a"\nshare = 0.2', 'name = "b"'), load_study("study").rows[-1]
+    weights = tmp_path / "weights.safetensors"
+    weights.touch()
+    changes = {"rows": (*study.rows, googlenet), "options": study.options | {"test_share": 0.5}, "training_pictures": 30}
+    found, _ = entries(study.model_copy(update=changes), open_source(tiny_folder), ENGINE, Choices(), weights)
+    assert [entry.plan.options.share for entry in found] == [0.2, 0.5, 0.5]
+    assert [entry.plan.options.test_share for entry in found] == [0.5, 0.5, 0.5], "all rows are scored on the same pictures"
+
+
+def test_a_recipe_for_a_frozen_network_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    study, weights = load_study("study"), tmp_path / "weights.safetensors"
+    weights.touch()
+    rows = (study.rows[-1].model_copy(update={"recipe": "fine_tune"}),)
+    with pytest.raises(UsageError, match="no recipe changes"):
+        entries(study.model_copy(update={"rows": rows}), open_source(tiny_folder), ENGINE, Choices(), weights)
+
+
+def test_options_that_cannot_act_within_the_epochs_are_named(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    pairs = {"a": (1, 1), "b": (2, 2), "c": (3, 4)}
+    rows = tuple(f'name = "{name}"\npatience = {patience}\ndrop_period = {period}' for name, (patience, period) in pairs.items())
+    found, _ = entries(tiny_study(tiny_net, *rows), open_source(tiny_folder), ENGINE, Choices(options={"epochs": 3}), None)
+    assert [entry.idle for entry in found] == ["", "patience 2", "patience 3, drop_period 4"]
+    told = Told()
+    run_study(tiny_study(tiny_net, rows[1]), open_source(tiny_folder), tmp_path, ENGINE, watcher=told)
+    assert told.said[0] == "Within 2 epochs patience 2, drop_period 2 cannot act: b."
