@@ -27,6 +27,7 @@ ORDER = [
     {"api"},
     {"console"},
     {"cli"},
+    {"__main__"},
 ]
 """A module may import those before it, and those of its own name; networks and data never import each other."""
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -12,7 +12,7 @@ from conftest import draw_tiny_folder
 from tench.config import Engine, Preprocessing, TransferOptions, load_recipe
 from tench.data import imagenette
 from tench.data.sources import open_source
-from tench.errors import UsageError
+from tench.errors import RecordError, UsageError
 from tench.networks.build import TableNetwork, build
 from tench.networks.reference import network
 from tench.networks.table import load_table
@@ -161,6 +161,19 @@ def test_an_unknown_row_to_freeze_lists_those_there_are(
     plan = plan_for(tiny_net, imagenette_like, "fine_tune", epochs=1)
     with pytest.raises(UsageError, match="conv_1, max_pool_1"):
         transfer(plan, TransferOptions(method="fine_tune", freeze_until="conv1"), tmp_path / "runs")
+
+
+def test_a_transfer_that_was_killed_is_simply_run_again(
+    pretrained: CountingNetwork, tiny_net: Path, imagenette_like: Path, tmp_path: Path
+) -> None:
+    plan = plan_for(tiny_net, imagenette_like)
+    first = transfer(plan, TransferOptions(), tmp_path)
+    first.update(status="running", result=None)
+    again = transfer(plan, TransferOptions(), tmp_path)
+    assert again.folder == first.folder
+    assert again.record.status == "finished"
+    with pytest.raises(RecordError, match="its result stands"):
+        transfer(plan, TransferOptions(), tmp_path)
 
 
 @pytest.mark.shared

@@ -10,7 +10,7 @@ from tench.config import Engine, Study
 from tench.data.roles import roles
 from tench.data.sources import Source
 from tench.errors import InterruptedTraining, TenchError, TrainingError
-from tench.records import Run, delete_run, list_runs
+from tench.records import Run, list_runs
 from tench.studies.entries import Choices, Entry, entries
 from tench.studies.forecast import forecast
 from tench.training.feed import training_batches
@@ -84,8 +84,6 @@ def _finished(
     begun = entry.unfinished(before)
     if begun and entry.kind == "train":
         return resume(begun, entry.plan, watcher, anyway)
-    if begun:  # it had only features to compute, which are kept; its name is needed for the run that is made now
-        delete_run(begun.folder, runs)
     if entry.row.note:
         about["notes"] = (entry.row.note,)
     if entry.kind == "train":

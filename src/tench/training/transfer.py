@@ -22,7 +22,8 @@ from tench.errors import ResumeError, UsageError
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.networks.reference import load_pretrained
-from tench.records import NetworkFacts, Run, RunRecord
+from tench.records import NetworkFacts, Run, RunRecord, delete_run
+from tench.records.run import RECORD
 from tench.runtime import apply_engine, derived_seed, place
 from tench.training.facts import record_of
 from tench.training.features import features
@@ -98,7 +99,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
     start = _own_rows(pretrained.backbone, plan.source, "untrained scoring")
     runs.mkdir(parents=True, exist_ok=True)
     notes = (*about.pop("notes", ()), "untrained: the classes' own ImageNet outputs")
-    run = begin(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
+    run = _begin_anew(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
     with run.held():
         found = _features(plan, pretrained, to_score(pretrained.prepared.roles, pretrained=True), watcher)
         _finish(plan, pretrained, run, start, found, wall_s=time.monotonic() - began)
@@ -111,7 +112,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
 def _frozen(plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path, watcher: Watcher, about: dict[str, Any]) -> Run:
     began = time.monotonic()
     parts = pretrained.prepared.roles
-    run = begin(plan, _record(plan, pretrained, "transfer", how, **about), runs)
+    run = _begin_anew(plan, _record(plan, pretrained, "transfer", how, **about), runs)
     with run.held():
         needed = np.concatenate([parts.fit, parts.select, to_score(parts, pretrained=True)])
         found = _features(plan, pretrained, needed, watcher)
@@ -130,6 +131,14 @@ def _frozen(plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path
         }
         _finish(plan, pretrained, run, head, found[n_fit + n_select :], wall_s=time.monotonic() - began, **facts)
     return run
+
+
+def _begin_anew(plan: Plan, record: RunRecord, runs: Path) -> Run:
+    """The run's folder; one of the same run that was killed makes room, as all it had to lose, its features, is kept elsewhere."""
+    old = runs / record.run_id
+    if (old / RECORD).is_file() and not Run.in_use_at(old) and Run.read(old).record.status != "finished":
+        delete_run(old, runs)
+    return begin(plan, record, runs)
 
 
 def _features(plan: Plan, pretrained: Pretrained, indices: NDArray[np.int64], watcher: Watcher) -> Tensor:
