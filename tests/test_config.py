@@ -53,7 +53,7 @@ def test_an_optimizer_whose_rate_a_recipe_does_not_name_takes_r2018bs() -> None:
         ({"learn_rate": 0}, "learn_rate is 0: input should be greater than 0"),
         ({"patience": 0}, "patience is 0: input should be greater than or equal to 1"),
         ({"lerning_rate": 1}, "the key 'lerning_rate' is not known; allowed are optimizer, learn_rate"),
-        ({"optimizer": "sgd"}, "optimizer is 'sgd': input should be 'sgdm' or 'adam'"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd': input should be 'sgdm', 'adam' or 'muon'"),
         ({"scale_range": (1.2, 0.8)}, "scale_range is 1.2 to 0.8; allowed is"),
     ],
 )

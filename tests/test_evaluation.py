@@ -1,15 +1,12 @@
 """Figures from answers: against values computed by hand, and against the papers' formulas written out plainly."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from tench.errors import TrainingError, UsageError
-from tench.evaluation import calibration_error, confusion, log_probabilities, metrics, result
+from tench.evaluation import calibration_error, confusion, metrics, result
 from tench.records import Predictions
 
 
@@ -114,73 +111,3 @@ def test_result_without_pretraining_has_no_unseen_score() -> None:
 
 
 # --- answers of a module ---------------------------------------------------------------------------------------------
-
-
-class Looker(nn.Module):
-    """A tiny network that remembers how its pictures came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        self.drop = nn.Dropout(0.5)
-        self.seen: list[torch.Tensor] = []
-        self.inference = False
-        self.fails = False
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        if self.fails:
-            raise RuntimeError("this network fails")
-        self.seen.append(pictures)
-        self.inference = torch.is_inference_mode_enabled()
-        maps: torch.Tensor = self.drop(self.norm(self.conv(pictures.float() / 255)))
-        return maps.mean(dim=(2, 3))
-
-
-@pytest.fixture
-def pixels(tmp_path: Path) -> np.ndarray:
-    stored = np.random.default_rng(1).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
-    stored.tofile(tmp_path / "pixels")
-    return np.memmap(tmp_path / "pixels", dtype=np.uint8, mode="r", shape=(7, 6, 5, 3))
-
-
-def test_log_probabilities_are_those_of_the_pictures_asked_for(pixels: np.ndarray) -> None:
-    torch.manual_seed(0)
-    module = Looker()
-    indices = np.array([6, 0, 3, 3, 1])
-    answers = log_probabilities(module, pixels, indices, batch_size=2)
-    assert answers.dtype == np.float32
-    assert [tuple(batch.shape) for batch in module.seen] == [(2, 3, 6, 5), (2, 3, 6, 5), (1, 3, 6, 5)]
-    assert all(batch.dtype == torch.uint8 for batch in module.seen)
-    assert module.inference
-    assert np.array_equal(torch.cat(module.seen).numpy(), np.moveaxis(np.asarray(pixels)[indices], 3, 1))
-    logits = module.eval()(torch.cat(module.seen)).detach().double().numpy()
-    assert np.allclose(answers, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), atol=1e-6)
-
-
-@pytest.mark.parametrize(("layout", "kept"), [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)])
-def test_layout_is_what_was_asked_for(pixels: np.ndarray, layout: str, kept: torch.memory_format) -> None:
-    module = Looker()
-    log_probabilities(module, pixels, np.arange(7), 4, layout=layout)  # type: ignore[arg-type]
-    assert all(batch.is_contiguous(memory_format=kept) for batch in module.seen)
-    first = log_probabilities(module, pixels, np.arange(7), 4)
-    assert np.allclose(first, log_probabilities(module, pixels, np.arange(7), 4, layout="channels_first"), atol=1e-6)
-
-
-def test_every_part_keeps_its_mode_and_its_statistics(pixels: np.ndarray) -> None:
-    module = Looker().train()
-    module.norm.eval()
-    before = module.norm.running_mean.clone() if module.norm.running_mean is not None else None
-    log_probabilities(module, pixels, np.arange(7), 3)
-    assert (module.training, module.drop.training, module.norm.training) == (True, True, False)
-    assert before is not None
-    assert torch.equal(before, module.norm.running_mean)  # type: ignore[arg-type]
-    module.fails = True
-    with pytest.raises(RuntimeError, match="this network fails"):
-        log_probabilities(module, pixels, np.arange(7), 3)
-    assert (module.training, module.drop.training, module.norm.training) == (True, True, False)
-
-
-def test_nothing_to_score_is_said(pixels: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="no pictures"):
-        log_probabilities(Looker(), pixels, np.zeros(0, np.int64), 4)

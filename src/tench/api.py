@@ -6,7 +6,7 @@ Wrong arguments raise tench's own exceptions (`tench.errors`), with the messages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tench.config import Study, TransferOptions, load_recipe, load_study, runs_folder
+from tench.config import Layout, Study, TransferOptions, load_recipe, load_study, recipe_of, runs_folder
 from tench.errors import ConfigError
 from tench.records import Run, list_runs, load_run
 
@@ -36,9 +36,11 @@ def train(
     network: str | Path,
     data: "str | Path | Source | None" = None,
     *,
-    recipe: str = "modern",
+    recipe: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    layout: Layout | None = None,
+    compiled: bool | None = None,
     runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
@@ -49,7 +51,9 @@ def train(
 
     `data` is a folder or archive of class folders, "pictograms" for the demo pictures, or None: TENCH_DATA, Imagenette in the
     cache, else the demo pictures. `options` are fields of `tench.config.Options` (size_px, epochs, learn_rate, seed, ...) and win
-    over those of `recipe`. Raises ConfigError for unknown or impossible options, TrainingError where memory does not suffice
+    over those of `recipe`: where none is named the one called like the network (`sprint`), else "modern". `layout` (channels_last or
+    channels_first) and `compiled`: where not given, a short trial chooses, if the run is long enough to gain by it.
+    Raises ConfigError for unknown or impossible options, TrainingError where memory does not suffice
     (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C: `resume` then goes on.
     """
     from tench.networks.reference import network as found
@@ -57,10 +61,10 @@ def train(
     from tench.training.plan import Plan
     from tench.training.train import train as carry_out
 
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe or recipe_of(str(network)))
     resolved = chosen.resolve(options)
     plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads))
-    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway)
+    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled)
 
 
 def transfer(

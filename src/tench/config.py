@@ -14,6 +14,10 @@ from tench.errors import ConfigError, NotFoundError
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+Layout = Literal["channels_last", "channels_first"]
+OptimizerName = Literal["sgdm", "adam", "muon"]
+
+
 class Frozen(BaseModel):
     """A value: never changed after it was made, and never with a key it does not know."""
 
@@ -73,9 +77,14 @@ class Rules(Frozen):
 class Options(Frozen):
     """What a user chooses for one training. Defaults are R2018b's where it has one."""
 
-    optimizer: Literal["sgdm", "adam"] = "sgdm"
+    optimizer: OptimizerName = "sgdm"
+    """`muon`: orthogonal steps for the kernels of convolutions (training/muon.py), SGDM for all else."""
     learn_rate: float = Field(0.01, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
+    kernel_rate: float = Field(0.06, gt=0, le=100)
+    """Under `muon`: rate of the kernels where that of all else is `learn_rate`; both follow the schedule."""
+    kernel_momentum: float = Field(0.6, ge=0, lt=1)
+    """Under `muon`: momentum of the kernels."""
     l2: float = Field(1e-4, ge=0)
     drop_period: int | None = Field(None, ge=1)
     """Epochs between drops of the rate; none: the rate is constant (under the piecewise schedule)."""
@@ -87,6 +96,9 @@ class Options(Frozen):
     batch_size: int = Field(128, ge=1)
     size_px: int | None = Field(None, ge=1)
     """Side of the pictures; none: what the network's table says."""
+    crop_px: int = Field(0, ge=0)
+    """Side of the window, at a random place of the picture, that a training step sees; 0: the whole picture.
+    Validation and scoring see whole pictures. Only for networks that end in a global pool."""
     augment: bool = True
     scale_range: tuple[float, float] = (0.9, 1.1)
     translation_share: float = Field(30 / 224, ge=0, lt=1)
@@ -131,14 +143,14 @@ class Engine(Frozen):
 
     device: str = "cpu"
     threads: int = Field(1, ge=1)
-    layout: Literal["channels_last", "channels_first"] = "channels_last"
+    layout: Layout = "channels_last"
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of autocast; weights and optimizer stay float32."""
     compiled: bool = False
 
 
-R2018B_RATES: dict[Literal["sgdm", "adam"], float] = {"sgdm": 0.01, "adam": 0.001}
-"""Initial learning rates of R2018b's trainingOptions."""
+DEFAULT_RATES: dict[OptimizerName, float] = {"sgdm": 0.01, "adam": 0.001, "muon": 0.4}
+"""Initial learning rates: R2018b's trainingOptions where it has the optimizer."""
 
 
 class Recipe(Frozen):
@@ -148,8 +160,8 @@ class Recipe(Frozen):
     description: str = ""
     rules: Rules = Rules()
     options: dict[str, Any] = {}
-    learn_rate: dict[Literal["sgdm", "adam"], Annotated[float, Field(gt=0, le=100)]] = {}
-    """What each optimizer takes where no rate is given; for one that is not named, R2018b's default."""
+    learn_rate: dict[OptimizerName, Annotated[float, Field(gt=0, le=100)]] = {}
+    """What each optimizer takes where no rate is given; for one that is not named, DEFAULT_RATES."""
 
     def resolve(self, *changes: Mapping[str, Any], where: str = "the options") -> Options:
         """The options of one run: those of the recipe, changed by `changes` in their order (a study's row, then flags)."""
@@ -161,7 +173,7 @@ class Recipe(Frozen):
         return (
             options
             if "learn_rate" in merged
-            else options.model_copy(update={"learn_rate": (R2018B_RATES | self.learn_rate)[options.optimizer]})
+            else options.model_copy(update={"learn_rate": (DEFAULT_RATES | self.learn_rate)[options.optimizer]})
         )
 
 
@@ -215,6 +227,9 @@ def refuse_idle_options(rules: Rules, given: Mapping[str, Any], where: str) -> N
             f"{where}: {idle[0]} has no effect under the {rules.schedule} schedule; leave it out,"
             " or take a recipe with schedule 'piecewise'."
         )
+    idle = [key for key in ("kernel_rate", "kernel_momentum") if given.get(key) is not None]
+    if given.get("optimizer") != "muon" and idle:
+        raise ConfigError(f"{where}: {idle[0]} is an option of the optimizer muon alone; leave it out, or take that optimizer.")
 
 
 def checked(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
@@ -268,6 +283,11 @@ def load_recipe(name: str) -> Recipe:
     recipe = checked(Recipe, {"name": path.stem, **values}, str(path))
     recipe.resolve(where=str(path))
     return recipe
+
+
+def recipe_of(network: str) -> str:
+    """The recipe a network is trained by where none is named: the one of its own name, else modern."""
+    return network if network in builtin_names("recipes", ".toml") else "modern"
 
 
 def load_study(name: str) -> Study:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,49 +11,7 @@ from tench.comparison import score
 from tench.errors import TrainingError, UsageError
 from tench.records import ClassScore, Predictions, Result, Score
 
-if TYPE_CHECKING:
-    import torch
-
 CALIBRATION_BINS = 15
-
-
-def log_probabilities(
-    module: "torch.nn.Module",
-    pixels: NDArray[np.uint8],
-    indices: NDArray[np.int64],
-    batch_size: int,
-    device: str = "cpu",
-    layout: Literal["channels_last", "channels_first"] = "channels_last",
-) -> NDArray[np.float32]:
-    """What `module` answers to `pixels[indices]`: natural log-probabilities, float32 (len(indices), n_classes).
-
-    pixels: uint8 (n, height, width, 3) RGB, may be a memory map; module takes uint8 (batch, 3, height, width) on `device`
-    and returns logits (batch, n_classes). The module is in eval mode meanwhile, each of its parts as before afterwards.
-    """
-    import torch
-
-    answers: list[NDArray[np.float32]] = []
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(indices), batch_size):
-                batch = _batch(pixels, indices[start : start + batch_size], device, layout)
-                answers.append(module(batch).float().log_softmax(dim=1).cpu().numpy())
-    finally:
-        for part, training in modes:
-            part.training = training
-    if not answers:
-        raise UsageError("There are no pictures to score: the list of indices is empty.")
-    return np.concatenate(answers)
-
-
-def _batch(pixels: NDArray[np.uint8], indices: NDArray[np.int64], device: str, layout: str) -> "torch.Tensor":
-    """uint8 (batch, 3, height, width); permuting pictures stored (height, width, 3) is channels_last without a further copy."""
-    import torch
-
-    batch = torch.from_numpy(np.ascontiguousarray(pixels[indices])).permute(0, 3, 1, 2)
-    return (batch if layout == "channels_last" else batch.contiguous()).to(device)
 
 
 @dataclass(frozen=True)

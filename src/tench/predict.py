@@ -1,8 +1,10 @@
 """A trained or pretrained network used on photographs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +15,9 @@ from PIL import Image
 from tench.config import Engine, Preprocessing
 from tench.data import imagenette
 from tench.data.decode import decode_image, resize
-from tench.errors import DataError, NotFoundError, RecordError, UsageError
-from tench.evaluation import log_probabilities
+from tench.data.index import in_threads
+from tench.errors import DataError, NotFoundError, RecordError, TenchError, UsageError
+from tench.inference import BATCH, Computer, fastest, normalised
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.networks.packages import PACKAGES
@@ -24,7 +27,6 @@ from tench.records import ClassFacts, Run, load_run
 from tench.runtime import choose_engine, place
 from tench.training.plan import network_of
 
-BATCH = 32
 Photo = str | Path | bytes | Image.Image
 Classes = Literal["imagenette", "all"]
 
@@ -58,11 +60,35 @@ class Recogniser:
         `photo` is a path, the bytes of a file, or a Pillow image. Raises NotFoundError, DataError for what is no picture,
         UsageError unless `top` is at least 1.
         """
+        self._check_top(top)
+        return self._guesses(self.log_probabilities(self.pixels(photo)[None])[0], top)
+
+    def predict_many(self, photos: Iterable[Photo], top: int = 3) -> Iterator[list[Guess] | TenchError]:
+        """The same for each of `photos`, in their order, decoded in threads and computed a batch at a time.
+
+        For what is not there or is no picture the error that `predict` raises stands in its place.
+        """
+        self._check_top(top)
+        decoded_ones = in_threads(self._pixels_or_error, photos)
+        while group := list(islice(decoded_ones, BATCH)):
+            good = [pixels for pixels in group if not isinstance(pixels, TenchError)]
+            answers = iter(self.log_probabilities(np.stack(good)) if good else ())
+            for found in group:
+                yield found if isinstance(found, TenchError) else self._guesses(next(answers), top)
+
+    def _check_top(self, top: int) -> None:
         if top < 1:
             raise UsageError(f"top is {top}, but at least one class must be asked for; take 1 or more.")
-        probabilities = np.exp(self.log_probabilities(self.pixels(photo)[None])[0])
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        return [Guess(self.classes[i], float(probabilities[i])) for i in order]
+
+    def _guesses(self, log_probabilities: NDArray[np.float32], top: int) -> list[Guess]:
+        order = np.argsort(-log_probabilities, kind="stable")[:top]
+        return [Guess(self.classes[i], float(np.exp(log_probabilities[i]))) for i in order]
+
+    def _pixels_or_error(self, photo: Photo) -> NDArray[np.uint8] | TenchError:
+        try:
+            return self.pixels(photo)
+        except TenchError as error:
+            return error
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8]:
         """The photograph as the network wants it: uint8 RGB, (height_px, width_px, 3)."""
@@ -72,11 +98,17 @@ class Recogniser:
     def log_probabilities(self, pixels: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Natural log-probabilities (n, n_classes) of `pixels`, uint8 RGB (n, height_px, width_px, 3), or of those `indices` name."""
         which = np.arange(len(pixels)) if indices is None else indices
-        answers = log_probabilities(self.module, pixels, which, BATCH, self.engine.device, self.engine.layout)
+        answers = normalised(self._computer.of(pixels, which))
         if self.outputs is None:
             return answers
-        kept = answers[:, list(self.outputs)].astype(np.float64)
-        return np.asarray(kept - np.logaddexp.reduce(kept, axis=1, keepdims=True), dtype=np.float32)
+        return normalised(answers[:, list(self.outputs)])
+
+    @cached_property
+    def _computer(self) -> Computer:
+        """Made on first use, and kept: a recogniser usually sees more than one picture. Checked against torch on noise."""
+        p = self.preprocessing
+        noise = np.random.default_rng(0).integers(0, 256, (2, p.height_px, p.width_px, 3), dtype=np.uint8)
+        return fastest(self.module, noise, self.engine)
 
 
 def recogniser(

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from tench.config import Options
-from tench.data.augment import IDENTITY, augment, draws
+from tench.data.augment import IDENTITY, MIRROR, augment, corners, crop, draws
 from tench.errors import ConfigError
 
 
@@ -144,3 +144,33 @@ def test_the_centre_of_a_white_picture_stays_white() -> None:
     after = augment(before, draws(0, 0, 64, Options()))
     assert (after[:, :, 16:48, 16:48] == 255).all()
     assert (after == 0).any(), "some edge must have come into view"
+
+
+def test_mirroring_alone_moves_no_value() -> None:
+    pictures = torch.randint(0, 256, (6, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rows = np.tile(IDENTITY, (6, 1))
+    rows[::2, MIRROR] = 1
+    found = augment(pictures, rows)
+    assert torch.equal(found[::2], pictures[::2].flip(3))
+    assert torch.equal(found[1::2], pictures[1::2])
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_a_crop_is_the_window_at_its_corner(memory_format: torch.memory_format) -> None:
+    pictures = torch.randint(0, 256, (5, 3, 9, 8), dtype=torch.uint8).contiguous(memory_format=memory_format)
+    where = corners(1, 0, 5, (4, 3))
+    found = crop(pictures, where, 5)
+    assert found.is_contiguous(memory_format=memory_format)
+    for window, picture, (y, x) in zip(found, pictures, where, strict=True):
+        assert torch.equal(window, picture[:, y : y + 5, x : x + 5])
+
+
+def test_corners_fill_the_room_evenly_and_depend_on_seed_epoch_and_index_alone() -> None:
+    found = corners(3, 2, 10_000, (4, 1))
+    for axis, room in enumerate((4, 1)):
+        counts = np.bincount(found[:, axis], minlength=room + 1)
+        assert len(counts) == room + 1
+        assert counts.min() > 0.9 * 10_000 / (room + 1)
+    assert np.array_equal(found[:50], corners(3, 2, 50, (4, 1)))
+    assert not np.array_equal(found, corners(3, 3, 10_000, (4, 1)))
+    assert not np.array_equal(found, corners(4, 2, 10_000, (4, 1)))

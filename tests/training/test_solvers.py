@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tench.config import Options, Rules
+from tench.training.muon import ITERATIONS, half_orthogonal, iteration_flop
 from tench.training.solvers import Solver, parameter_groups
 
 R2018B = Rules(l2_on="weights_and_norm", adam_l2="coupled", momentum_form="rate_inside", adam_epsilon="before_correction")
@@ -157,3 +159,42 @@ def test_a_restored_solver_goes_on_bit_for_bit_across_a_drop(optimizer: str, rul
     again.restore(stored, solver.rate, solver.steps)
     go(second, again, range(2, 5))
     assert torch.equal(second.weight, whole.weight)
+
+
+def test_muon_moves_kernels_by_half_orthogonal_steps_and_all_else_by_nesterov() -> None:
+    options = Options(optimizer="muon", learn_rate=0.4, kernel_rate=0.1, kernel_momentum=0.5, momentum=0.9, l2=0.01)
+    module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    solver, before = Solver(module, Rules(), options), {name: p.detach().clone() for name, p in module.named_parameters()}
+    gradients = [{name: torch.randn_like(p) for name, p in module.named_parameters()} for _ in range(2)]
+    for gradient, rate in zip(gradients, (0.4, 0.2), strict=True):
+        for name, parameter in module.named_parameters():
+            parameter.grad = gradient[name].clone()
+        solver.step(rate)
+    linear, m = before["2.weight"], torch.zeros(2, 4)
+    kernel, k = before["0.weight"].flatten(1), torch.zeros(4, 18)
+    for gradient, rate in zip(gradients, (0.4, 0.2), strict=True):
+        g = gradient["2.weight"] + 0.01 * linear
+        m = 0.9 * m + g
+        linear = linear - rate * (g + 0.9 * m)
+        k = 0.5 * k + gradient["0.weight"].flatten(1)
+        step = half_orthogonal(gradient["0.weight"].flatten(1) + 0.5 * k)
+        kernel = kernel * (2 / kernel.norm()) - rate * 0.25 * step
+    assert torch.allclose(module[2].weight, linear, atol=1e-6)
+    assert torch.allclose(module[0].weight.flatten(1), kernel, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 18), (18, 4), (8, 8)])
+def test_half_orthogonal_keeps_directions_and_evens_out_their_strengths(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    found = u.T @ half_orthogonal(matrix) @ vt.T
+    assert torch.allclose(found, torch.diag(found.diagonal()), atol=1e-4)
+    assert found.diagonal().min() > 0.6
+    assert found.diagonal().max() < 1.3
+
+
+def test_muons_operations_are_those_torch_counts() -> None:
+    matrix = torch.randn(6, 20)
+    with FlopCounterMode(display=False) as counter:
+        half_orthogonal(matrix)
+    assert ITERATIONS * iteration_flop(6, 20) == pytest.approx(counter.get_total_flops(), rel=0.01)

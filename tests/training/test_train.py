@@ -19,7 +19,7 @@ from stopping import StopAfter
 from tench.config import Engine, load_recipe
 from tench.data.sources import open_source
 from tench.errors import ConfigError, InterruptedTraining, ResumeError, TrainingError
-from tench.networks.reference import from_table, network
+from tench.networks.reference import Network, from_table, network
 from tench.networks.table import parse
 from tench.records import Run, load_run
 from tench.training.loop import Training, Watcher
@@ -31,10 +31,10 @@ ENGINE = Engine(threads=1)
 
 @pytest.fixture
 def plan_of(tiny_net: Path, tiny_folder: Path) -> Any:
-    def make(recipe: str = "modern", **options: Any) -> Plan:
+    def make(recipe: str = "modern", net: Network | None = None, **options: Any) -> Plan:
         loaded = load_recipe(recipe)
         defaults = {"batch_size": 8, "epochs": 3, "learn_rate": 0.05}
-        return Plan(network(tiny_net), open_source(tiny_folder), loaded, loaded.resolve(defaults, options), ENGINE)
+        return Plan(net or network(tiny_net), open_source(tiny_folder), loaded, loaded.resolve(defaults, options), ENGINE)
 
     return make
 
@@ -110,6 +110,63 @@ def test_stopped_and_resumed_ends_with_the_same_bits(plan_of: Any, tmp_path: Pat
     timeless = [{k: v for k, v in line.items() if not k.endswith("_s")} for line in whole.history()]
     assert [{k: v for k, v in line.items() if not k.endswith("_s")} for line in resumed.history()] == timeless
     assert np.array_equal(whole.predictions().log_probabilities, resumed.predictions().log_probabilities)
+
+
+POOLED = """[pooled]
+ImageInput, 16x16
+Conv, 3x3, 8, norm=none, activation=none
+MaxPool, 2x2
+BatchNorm
+ReLU
+Residual:
+    Conv, 3x3, 8
+GlobalMaxPool
+FullyConnected, 3
+Scale, 0.5
+ClassOutput, 3
+"""
+
+
+def test_crops_and_muon_learn_and_are_resumed_bit_for_bit(plan_of: Any, tmp_path: Path) -> None:
+    options = {"optimizer": "muon", "learn_rate": 0.2, "epochs": 8, "crop_px": 10, "size_px": 16}
+    plan = plan_of("sprint", from_table(parse(POOLED)), **options)
+    whole = train(plan, tmp_path / "whole")
+    with pytest.raises(InterruptedTraining):
+        train(plan, tmp_path / "cut", StopAfter(9))
+    (folder,) = (tmp_path / "cut").iterdir()
+    assert same(whole, resume(load_run(folder), plan))
+    result = whole.record.result
+    assert result is not None
+    assert result.top1 > 0.8, whole.history()
+    assert whole.record.network.macs == parse(POOLED).macs, "counted on whole pictures"
+    assert result.training_flop == 6 * parse(POOLED).resized(10).macs * result.pictures_shown
+    assert result.solver_flop
+    assert result.scored_by == "torch", "30 pictures are too few for another engine to pay"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        ("modern", {"crop_px": 20}, "crop_px is 20, but the pictures are 16 pixels wide"),
+        ("modern", {"crop_px": 10}, "tiny is tied to pictures of 16 pixels by its first FullyConnected"),
+        ("r2018b", {"crop_px": 10}, "a mean picture is for whole pictures"),
+        ("modern", {"kernel_rate": 0.1}, "kernel_rate is an option of the optimizer muon alone"),
+    ],
+)
+def test_crops_and_options_that_cannot_act_are_refused(plan_of: Any, recipe: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_of(recipe, **options)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_resumed_bit_for_bit(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of(mirror=True)
+    whole = train(plan, tmp_path / "whole", compiled=True)
+    assert whole.record.engine["compiled"]
+    with pytest.raises(InterruptedTraining):
+        train(plan, tmp_path / "cut", StopAfter(9), compiled=True)
+    (folder,) = (tmp_path / "cut").iterdir()
+    assert same(whole, resume(load_run(folder), dataclasses.replace(plan, engine=Engine.model_validate(whole.record.engine))))
 
 
 KILLED = """

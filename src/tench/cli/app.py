@@ -43,6 +43,14 @@ class Optimizer(StrEnum):
 
     sgdm = "sgdm"
     adam = "adam"
+    muon = "muon"
+
+
+class LayoutChoice(StrEnum):
+    """Of pictures and kernels in memory."""
+
+    channels_last = "channels_last"
+    channels_first = "channels_first"
 
 
 class Semantics(StrEnum):

@@ -46,7 +46,7 @@ def get_data(
 
 @weights_app.command("get")
 def get_weights(name: Annotated[WeightsName, typer.Argument(help="googlenet")]) -> None:
-    """Download GoogLeNet's ImageNet weights (27 MiB) into the cache: resumable, checked by hash. Reading them needs tench[onnx]."""
+    """Download GoogLeNet's ImageNet weights (27 MiB) into the cache: resumable, checked by hash."""
     from tench.data.download import get_googlenet
 
     typer.echo(f"{name.value}'s weights are at {get_googlenet(_told())}")

@@ -201,6 +201,7 @@ def doctor(format: FormatOption = Format.text) -> None:
     facts["machine"] = f"{machine.processor}, {machine.cores} cores, {machine.memory_mib:,} MiB, {machine.system}"
     facts["GPU"] = machine.accelerator or "none: everything runs on the CPU"
     facts["engine"] = f"{engine.device}, {engine.threads} threads, {engine.layout}, {engine.precision}"
+    facts["engine trials"] = _trials()
     facts["memory settings"] = _memory_settings()
     facts["matrix product"] = f"{_matrix_rate(engine.device):,.0f} GFLOP/s ({MATRIX_SIDE} x {MATRIX_SIDE}, float32)"
     try:
@@ -220,6 +221,19 @@ def doctor(format: FormatOption = Format.text) -> None:
     else:
         width = max(map(len, facts))
         typer.echo("\n".join(f"{what:<{width}}  {text}" for what, text in facts.items()))
+
+
+def _trials() -> str:
+    from tench.training.trial import remembered
+
+    tried = remembered().values()
+    if not tried:
+        return "none so far: a training that is long enough tries which memory layout is faster, and whether compiling pays"
+    return "; ".join(
+        f"{trial.what}: {trial.layout}{', compiled' if trial.compiled else ''}"
+        f" ({', '.join(f'{words} {seconds:.3g} s a step' for words, seconds in trial.step_s.items())})"
+        for trial in tried
+    )
 
 
 def _memory_settings() -> str:

@@ -11,6 +11,7 @@ from tench.cli.app import (
     DeviceOption,
     Format,
     FormatOption,
+    LayoutChoice,
     Optimizer,
     QuietOption,
     RecipeOption,
@@ -59,6 +60,7 @@ def train(
     batch_size: BatchSize = None,
     epochs: Epochs = None,
     size: Size = None,
+    crop: Annotated[int | None, typer.Option("--crop", help="Side of the random window a step sees; 0: whole pictures.")] = None,
     seed: Seed = None,
     share: Share = None,
     test_share: TestShare = None,
@@ -66,6 +68,8 @@ def train(
     recipe: RecipeOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Of memory; default: what a short trial finds faster.")] = None,
+    compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile; default: by the trial.")] = None,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
     skip_bad: SkipBadOption = False,
@@ -88,13 +92,15 @@ def train(
         "batch_size": batch_size,
         "epochs": epochs,
         "size_px": size,
+        "crop_px": crop,
         "seed": seed,
         "share": share,
         "test_share": test_share,
     }
-    name = recipe_name(recipe, semantics) or "modern"
+    name = recipe_name(recipe, semantics)
     source = opened(data, skip_bad, quiet)
-    run = api.train(network, source, recipe=name, device=device, threads=threads, watcher=teller(quiet), anyway=anyway, **options)
+    how: dict[str, Any] = {"device": device, "threads": threads, "layout": layout.value if layout else None, "compiled": compiled}
+    run = api.train(network, source, recipe=name, watcher=teller(quiet), anyway=anyway, **how, **options)
     _print_result(run, format)
 
 

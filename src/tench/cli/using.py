@@ -38,13 +38,12 @@ def predict(
     found = api.load(what, weights=weights, classes=classes, device=device, threads=threads)
     answers: list[tuple[str, list[Guess]]] = []
     failed = False
-    for path in photo:
-        try:
-            answers.append((str(path), found.predict(path, top)))
-        except TenchError as error:
+    for path, guesses in zip(photo, found.predict_many(photo, top), strict=True):
+        if isinstance(guesses, TenchError):
             failed = True
-            typer.echo(f"tench: {error}", err=True)
+            typer.echo(f"tench: {guesses}", err=True)
             continue
+        answers.append((str(path), guesses))
         if format is Format.text:
             _show_guesses(*answers[-1], language)
     if format is Format.json:

@@ -9,8 +9,8 @@ from tench.errors import ConfigError
 
 SCALE_X, SCALE_Y, SHIFT_X, SHIFT_Y, MIRROR = range(5)
 IDENTITY = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
-STREAM = 0x61756701
-"""Sets these draws apart from others that are keyed by the same seed and epoch."""
+STREAM, CROP_STREAM = 0x61756701, 0x61756702
+"""Set these draws apart from others that are keyed by the same seed and epoch."""
 
 
 def draws(
@@ -27,14 +27,26 @@ def draws(
     """
     if not options.augment:
         return np.tile(IDENTITY, (n, 1))
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, STREAM]))
-    uniform = generator.random((n, 5))
+    uniform = _uniform(seed, epoch, STREAM, (n, 5))
     low, high = options.scale_range
     rows = np.empty((n, 5))
     rows[:, :SHIFT_X] = low + (high - low) * uniform[:, :SHIFT_X]
     rows[:, SHIFT_X:MIRROR] = (2 * uniform[:, SHIFT_X:MIRROR] - 1) * _largest_shift(options, stored_px)
     rows[:, MIRROR] = (uniform[:, MIRROR] < 0.5) if options.mirror else 0
     return rows
+
+
+def corners(seed: int, epoch: int, n: int, room_px: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Upper left corners of the windows that one epoch shows of pictures 0 to n-1: (n, 2), y and x, uniform in 0 to `room_px`.
+
+    As with `draws`, row i is a function of (seed, epoch, i) alone.
+    """
+    found: npt.NDArray[np.int64] = (_uniform(seed, epoch, CROP_STREAM, (n, 2)) * (np.array(room_px) + 1)).astype(np.int64)
+    return found
+
+
+def _uniform(seed: int, epoch: int, stream: int, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, stream])).random(shape)
 
 
 def _largest_shift(options: Options, stored_px: tuple[int, int] | npt.NDArray[np.integer] | None) -> npt.NDArray[np.float64]:
@@ -58,11 +70,22 @@ def augment(pictures: torch.Tensor, draws: npt.NDArray[np.float64]) -> torch.Ten
     """
     if (draws == IDENTITY).all():
         return pictures
+    if (draws[:, :MIRROR] == IDENTITY[:MIRROR]).all():
+        mirrored = torch.from_numpy(draws[:, MIRROR] == 1).to(pictures.device)[:, None, None, None]
+        return torch.where(mirrored, pictures.flip(3), pictures)
     height, width = pictures.shape[-2:]
     rows = _weights(draws[:, SCALE_Y], draws[:, SHIFT_Y], np.zeros(len(draws)), height).to(pictures.device)
     columns = _weights(draws[:, SCALE_X], draws[:, SHIFT_X], draws[:, MIRROR], width).to(pictures.device)
     moved = rows[:, None] @ pictures.float() @ columns[:, None].transpose(-1, -2)
     return torch.empty_like(pictures).copy_(moved.round_())
+
+
+def crop(pictures: torch.Tensor, corners: npt.NDArray[np.int64], side_px: int) -> torch.Tensor:
+    """The window of `side_px` x `side_px` at the (y, x) of `corners`, (n, 2), out of each of `pictures`, (n, channels, height, width)."""
+    windows = [p[:, y : y + side_px, x : x + side_px] for p, (y, x) in zip(pictures, corners.tolist(), strict=True)]
+    memory_format = torch.channels_last if pictures.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    cut = torch.empty((len(windows), pictures.shape[1], side_px, side_px), dtype=pictures.dtype, device=pictures.device)
+    return torch.stack(windows, out=cut.to(memory_format=memory_format))
 
 
 def _weights(scale: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], mirror: npt.NDArray[np.float64], side_px: int) -> torch.Tensor:

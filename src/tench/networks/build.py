@@ -4,6 +4,7 @@ from functools import singledispatch
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from tench.config import Preprocessing
@@ -48,6 +49,33 @@ class Scale(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.factor)
+
+
+class LocalResponseNorm(nn.Module):
+    """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta.
+
+    torch's own squares and pools in five dimensions, out of any fast memory layout, and is exported to ONNX wrongly; here the
+    neighbours are summed as shifted slices, and for the usual beta of 3/4 two square roots stand in for a power.
+    """
+
+    def __init__(self, row: layers.LocalResponseNorm) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = row.size, row.alpha, row.beta, row.k
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        squares = functional.pad(x * x, (0, 0, 0, 0, self.size // 2, (self.size - 1) // 2))
+        total = squares[:, :channels]
+        for first in range(1, self.size):
+            total = total + squares[:, first : first + channels]
+        divisor = total * (self.alpha / self.size) + self.k
+        if self.beta == 0.75:
+            root = divisor.sqrt()
+            return x / (root * root.sqrt())
+        return x / divisor.pow(self.beta)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class FullyConnected(nn.Module):
@@ -202,7 +230,7 @@ def _(row: layers.ReLU, shape: Shape) -> nn.Module:
 
 @_module.register
 def _(row: layers.LocalResponseNorm, shape: Shape) -> nn.Module:
-    return nn.LocalResponseNorm(row.size, row.alpha, row.beta, row.k)
+    return LocalResponseNorm(row)
 
 
 @_module.register

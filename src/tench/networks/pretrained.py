@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tench.config import Preprocessing, cache_folder
-from tench.errors import NotFoundError, UsageError, WeightsError
+from tench.errors import NotFoundError, WeightsError
 from tench.networks.build import TableNetwork, build
 from tench.networks.table import builtin_table
 from tench.records import written_atomically
@@ -130,12 +130,10 @@ def _require_file(path: Path) -> None:
 def _onnx_tensors(path: Path) -> dict[str, Tensor]:
     """The trained tensors of an ONNX file under Caffe's names: `NAME_w_0` as `NAME.weight`, `NAME_b_0` as `NAME.bias`."""
     _require_file(path)
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-        from onnx.external_data_helper import uses_external_data
-    except ImportError:
-        raise UsageError(f"To read {path} tench needs the package onnx; do `pip install 'tench[onnx]'`.") from None
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from onnx.external_data_helper import uses_external_data
+
     try:
         graph = onnx.load(path, load_external_data=False).graph
         trained = [tensor for tensor in graph.initializer if tensor.name not in _reshape_sizes(graph.node)]

@@ -151,6 +151,12 @@ class Result(Fact):
     wall_s: float | None = None
     """Everything from the start to the result, interruptions left out."""
     pictures_shown: int | None = None
+    training_flop: float | None = None
+    """Operations of the steps by the table: 6 x multiply-adds of what a step sees x pictures shown."""
+    solver_flop: float | None = None
+    """Operations of the solver's own matrix products (Muon's), beside those."""
+    scored_by: str | None = None
+    """The engine that computed the scores, and how near its answers were to torch's."""
     weights_sha256: str | None = None
 
 

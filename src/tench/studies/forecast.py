@@ -1,21 +1,17 @@
 """How long a study will take, estimated from a few timed steps before it starts."""
 
-import time
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from tench.config import Options, Preprocessing, Rules
+from tench.config import Preprocessing
 from tench.data.cache import decoding_s
 from tench.data.roles import roles
-from tench.runtime import apply_engine, place
 from tench.studies.entries import Entry
 from tench.training.outcome import to_score
 from tench.training.plan import Plan
-from tench.training.solvers import Solver
 from tench.training.transfer import unseen_training_pictures
+from tench.training.trial import Stepper
 
 TIMED_STEPS = 3
 BACKWARD_AND_FORWARD = 3
@@ -59,36 +55,19 @@ def _decoding_s(entries: Sequence[Entry]) -> float:
 
 def flop_per_s(plan: Plan) -> float:
     """Floating-point operations a second (two a multiply-add) that a training step of the plan reaches here."""
-    apply_engine(plan.engine)
-    classes = len(plan.source.classes)
-    module = plan.network.build(classes, Preprocessing(height_px=plan.px, width_px=plan.px))
-    place(module, plan.engine)
-    batch = min(plan.options.batch_size, 32)
-    pictures = torch.randint(0, 256, (batch, 3, plan.px, plan.px), dtype=torch.uint8, device=plan.engine.device)
-    solver = Solver(module, Rules(), Options())
-    _step(module, solver, pictures)
-    began = time.perf_counter()
-    for _ in range(TIMED_STEPS):
-        _step(module, solver, pictures)
-    if plan.engine.device.startswith("cuda"):
-        torch.cuda.synchronize()
-    operations = 2 * BACKWARD_AND_FORWARD * _macs_of(plan) * batch * TIMED_STEPS
-    return operations / (time.perf_counter() - began)
-
-
-def _step(module: nn.Module, solver: Solver, pictures: torch.Tensor) -> None:
-    module.train()
-    targets = torch.zeros(len(pictures), dtype=torch.int64, device=pictures.device)
-    nn.functional.cross_entropy(module(pictures), targets).backward()  # type: ignore[no-untyped-call]
-    solver.step(1e-9)
+    options = plan.options.model_copy(update={"batch_size": min(plan.options.batch_size, 32)})
+    stepper = Stepper(dataclasses.replace(plan, options=options), plan.engine)
+    stepper.step_s()
+    seconds = sum(stepper.step_s() for _ in range(TIMED_STEPS))
+    return 2 * BACKWARD_AND_FORWARD * _macs_of(plan, plan.step_px) * stepper.batch * TIMED_STEPS / seconds
 
 
 def _macs(entry: Entry) -> int:
-    return _macs_of(entry.plan)
+    return _macs_of(entry.plan, entry.plan.px)
 
 
-def _macs_of(plan: Plan) -> int:
-    return plan.network.counts(len(plan.source.classes), plan.px).macs
+def _macs_of(plan: Plan, px: int) -> int:
+    return plan.network.counts(len(plan.source.classes), px).macs
 
 
 def _all_macs(entry: Entry, passed: set[int]) -> float:
@@ -104,5 +83,5 @@ def _all_macs(entry: Entry, passed: set[int]) -> float:
         passed |= new
         return _macs(entry) * float(len(new))
     parts = roles(plan.source, plan.rules, plan.options)
-    epoch = BACKWARD_AND_FORWARD * len(parts.fit) + len(parts.select)
-    return _macs(entry) * float(plan.options.epochs * epoch + len(parts.test))
+    steps = BACKWARD_AND_FORWARD * float(len(parts.fit)) * _macs_of(plan, plan.step_px)
+    return plan.options.epochs * (steps + _macs(entry) * len(parts.select)) + float(_macs(entry)) * len(parts.test)

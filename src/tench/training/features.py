@@ -5,16 +5,14 @@ from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tench.config import Engine, cache_folder
 from tench.data.sources import Source
+from tench.inference import computing
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
-from tench.runtime import autocast
 
-BATCH = 32
 SAVED_TOGETHER = 256
 """Pictures whose features are written at a time: what an interruption costs at most."""
 VERSION = 1
@@ -44,26 +42,14 @@ def features(
         store.execute("CREATE TABLE IF NOT EXISTS features (picture TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
         known = {key for (key,) in store.execute("SELECT picture FROM features")}
         missing = [i for i, key in enumerate(keys) if key not in known]
-        for first in range(0, len(missing), SAVED_TOGETHER):
-            rows = missing[first : first + SAVED_TOGETHER]
-            found = _computed(module, pixels, indices[rows], engine)
-            with store:
-                values = [(keys[row], value.tobytes()) for row, value in zip(rows, found, strict=True)]
-                store.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
-            done(len(keys) - len(missing) + first + len(rows), len(keys))
+        with computing(module, pixels, indices[missing], engine, "features") as computer:
+            for first in range(0, len(missing), SAVED_TOGETHER):
+                rows = missing[first : first + SAVED_TOGETHER]
+                found = computer.of(pixels, indices[rows])
+                with store:
+                    values = [(keys[row], value.tobytes()) for row, value in zip(rows, found, strict=True)]
+                    store.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
+                done(len(keys) - len(missing) + first + len(rows), len(keys))
         wanted = set(keys)
         stored = {key: value for key, value in store.execute("SELECT picture, value FROM features") if key in wanted}
     return np.stack([np.frombuffer(stored[key], dtype=np.float32) for key in keys])
-
-
-@torch.inference_mode()
-def _computed(
-    module: TableNetwork | ForeignNetwork, pixels: NDArray[np.uint8], indices: NDArray[np.int64], engine: Engine
-) -> NDArray[np.float32]:
-    module.eval()
-    parts: list[NDArray[np.float32]] = []
-    with autocast(engine):
-        for first in range(0, len(indices), BATCH):
-            batch = torch.from_numpy(pixels[indices[first : first + BATCH]]).permute(0, 3, 1, 2).to(engine.device)
-            parts.append(module.features(batch).float().cpu().numpy())
-    return np.concatenate(parts)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tench.config import Engine, Options, Rules
-from tench.data.augment import augment, draws
+from tench.data.augment import augment, corners, crop, draws
 from tench.data.order import batches, epoch_order
 from tench.errors import ConfigError
 
@@ -26,7 +26,7 @@ class Feed:
         stored_px: NDArray[np.int64] | None = None,
     ) -> None:
         self.pixels, self.labels, self.options, self.engine, self.stored_px = pixels, labels, options, engine, stored_px
-        self._draws_of: tuple[int, NDArray[np.float64]] | None = None
+        self._drawn_for = -1
 
     def pictures(self, indices: NDArray[np.int64]) -> Tensor:
         """The pictures of `indices` as they are: uint8 (batch, 3, height, width) on the device, in the engine's layout."""
@@ -36,18 +36,25 @@ class Feed:
         return self._to_device(batch)
 
     def augmented(self, indices: NDArray[np.int64], epoch: int) -> Tensor:
-        """The same, each transformed by the draws of its (seed, epoch, index)."""
+        """The same, each transformed by the draws of its (seed, epoch, index), and of each the window that a step sees."""
+        draws_of, corners_of = self._drawn(epoch)
         batch = self.pictures(indices)
-        return augment(batch, self._draws(epoch)[indices]) if self.options.augment else batch
+        if self.options.augment:
+            batch = augment(batch, draws_of[indices])
+        return batch if not self.options.crop_px else crop(batch, corners_of[indices], self.options.crop_px)
 
     def targets(self, indices: NDArray[np.int64]) -> Tensor:
         """Class indices of `indices`: int64 (batch,) on the device."""
         return self._to_device(torch.from_numpy(self.labels[indices]))
 
-    def _draws(self, epoch: int) -> NDArray[np.float64]:
-        if self._draws_of is None or self._draws_of[0] != epoch:
-            self._draws_of = (epoch, draws(self.options.seed, epoch, len(self.pixels), self.options, self.stored_px))
-        return self._draws_of[1]
+    def _drawn(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Draws and corners of all pictures in `epoch`; those of the last epoch asked for are kept."""
+        if self._drawn_for != epoch:
+            n, (height, width) = len(self.pixels), self.pixels.shape[1:3]
+            self._draws = draws(self.options.seed, epoch, n, self.options, self.stored_px)
+            self._corners = corners(self.options.seed, epoch, n, (height - self.options.crop_px, width - self.options.crop_px))
+            self._drawn_for = epoch
+        return self._draws, self._corners
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         if self.engine.device.startswith("cuda"):

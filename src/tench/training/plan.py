@@ -13,7 +13,7 @@ from tench.data.cache import decoded
 from tench.data.roles import Roles, roles
 from tench.data.sources import Source
 from tench.data.statistics import pixel_statistics
-from tench.errors import RecordError, TenchError
+from tench.errors import ConfigError, RecordError, TenchError
 from tench.networks.reference import Network, from_table, network
 from tench.networks.table import parse
 from tench.records import Run, run_identity
@@ -34,6 +34,24 @@ class Plan:
     def __post_init__(self) -> None:
         """The size is part of what is recorded and compared, so it is written down where the table decides it."""
         object.__setattr__(self, "options", self.options.model_copy(update={"size_px": self.px}))
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Raise TableError or ConfigError where the network cannot work on pictures, or windows, of these sizes."""
+        if self.network.table:
+            self.network.table_for(len(self.source.classes), (self.px, self.px))
+        side = self.options.crop_px
+        if not side:
+            return
+        if side > self.px:
+            raise ConfigError(f"crop_px is {side}, but the pictures are {self.px} pixels wide; take {self.px} or less (--crop).")
+        if self.rules.input_normalisation == "per_pixel_mean":
+            raise ConfigError("crop_px needs input_normalisation 'per_channel': a mean picture is for whole pictures; take --crop 0.")
+        if self.network.table and self.network.table.resized(side).parameters != self.network.table.resized(self.px).parameters:
+            raise ConfigError(
+                f"crop_px is {side}, but {self.network.name} is tied to pictures of {self.px} pixels by its first FullyConnected;"
+                " show it whole pictures (--crop 0), or put a GlobalMaxPool or GlobalAvgPool before that row."
+            )
 
     @property
     def rules(self) -> Rules:
@@ -44,6 +62,11 @@ class Plan:
     def px(self) -> int:
         """Side of the pictures."""
         return self.options.size_px or self.network.input_px
+
+    @property
+    def step_px(self) -> int:
+        """Side of what a training step sees."""
+        return self.options.crop_px or self.px
 
     def identity(self, **more: Any) -> str:
         """sha256 of what decides the result: network, pictures, rules, options; not the machine, nor how it computes."""

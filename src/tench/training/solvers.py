@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tench.config import Options, Rules
+from tench.training.muon import Muon
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -21,12 +22,13 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(module: nn.Module, rules: Rules, l2: float, rate_factors: dict[str, float] | None = None) -> list[dict[str, Any]]:
-    """Parameters that learn, grouped by whether L2 acts on them and by their rate factor (1 where `rate_factors` has no entry).
+    """Parameters that learn, grouped by whether L2 acts on them, by their rate factor (1 where `rate_factors` has no entry), and
+    by whether they are kernels of convolutions (without groups or with).
 
     L2 acts on kernels and matrices, on batch norm's scale and offset if the rules say so, and never on biases.
     """
     factors = rate_factors or {}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for owner_name, owner in module.named_modules():
         for name, parameter in owner.named_parameters(recurse=False):
             if not parameter.requires_grad:
@@ -34,8 +36,12 @@ def parameter_groups(module: nn.Module, rules: Rules, l2: float, rate_factors: d
             of_norm = isinstance(owner, NORMS)
             decays = rules.l2_on == "weights_and_norm" if of_norm else name != "bias" and parameter.ndim > 1
             full_name = f"{owner_name}.{name}".lstrip(".")
-            groups.setdefault((l2 if decays else 0.0, factors.get(full_name, 1.0)), []).append(parameter)
-    return [{"params": found, "weight_decay": decay, "rate_factor": factor} for (decay, factor), found in groups.items()]
+            key = (l2 if decays else 0.0, factors.get(full_name, 1.0), isinstance(owner, nn.Conv2d) and name == "weight")
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": found, "weight_decay": decay, "rate_factor": factor, "kernels": kernels}
+        for (decay, factor, kernels), found in groups.items()
+    ]
 
 
 class Solver:
@@ -50,6 +56,8 @@ class Solver:
         if options.optimizer == "sgdm":
             nesterov = rules.nesterov and options.momentum > 0
             self.optimizer = torch.optim.SGD(groups, lr=options.learn_rate, momentum=options.momentum, nesterov=nesterov, fused=True)
+        elif options.optimizer == "muon":
+            self.optimizer = Muon(groups, options)
         else:
             kind = torch.optim.AdamW if rules.adam_l2 == "decoupled" else torch.optim.Adam
             self.optimizer = kind(groups, lr=options.learn_rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
@@ -80,6 +88,10 @@ class Solver:
         for group in self.optimizer.param_groups:
             if "eps" in group:
                 group["eps"] = epsilon
+
+    def step_flop(self) -> int:
+        """Operations of one step beyond what is negligible: Muon's iterations."""
+        return self.optimizer.step_flop() if isinstance(self.optimizer, Muon) else 0
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's state by `<parameter number>.<name>`: all that a checkpoint needs beside `rate` and `steps`."""

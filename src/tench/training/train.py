@@ -1,38 +1,60 @@
 """One training, from a network and pictures to a finished run folder, and the way on for one that was interrupted."""
 
 import copy
+import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
+from tench.config import Layout
+from tench.data.roles import roles
 from tench.errors import InterruptedTraining, ResumeError, TenchError, TrainingError
-from tench.evaluation import log_probabilities
+from tench.inference import log_probabilities
 from tench.records import Run, RunRecord, create_run
-from tench.runtime import autocast
 from tench.training.facts import differences, record_of
+from tench.training.feed import training_batches
 from tench.training.loop import Training, Watcher
 from tench.training.outcome import finish, predictions, to_score
 from tench.training.plan import Plan, Prepared, prepare
 from tench.training.resources import needs, refuse_what_does_not_fit
+from tench.training.trial import Field, proposed
 
-SCORING_BATCH = 128
 
-
-def train(plan: Plan, runs: Path, watcher: Watcher | None = None, anyway: bool = False, **about: Any) -> Run:
+def train(
+    plan: Plan,
+    runs: Path,
+    watcher: Watcher | None = None,
+    anyway: bool = False,
+    layout: Layout | None = None,
+    compiled: bool | None = None,
+    **about: Any,
+) -> Run:
     """Train `plan` to its end in a new run folder under `runs`; returns the finished run.
 
-    `about` goes into the record (study, row, reported_accuracy, ...). Raises TrainingError where memory will not suffice
+    `layout` and `compiled` are the engine's where they are given; else a trial may choose them, and the plan's engine is what it
+    starts from. `about` goes into the record (study, row, reported_accuracy, ...). Raises TrainingError where memory will not suffice
     (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C or SIGTERM, with everything saved.
     """
     watcher = watcher or Watcher()
+    plan = _with_engine(plan, {"layout": layout, "compiled": compiled}, watcher)
     prepared = prepare(plan)
     runs.mkdir(parents=True, exist_ok=True)
     warn_or_refuse(plan, prepared.module, runs, watcher, anyway)
     run = begin(plan, record_of(plan, prepared, "train", **about), runs)
     return carry_out(plan, prepared, run, watcher)
+
+
+def _with_engine(plan: Plan, asked: dict[Field, Any], watcher: Watcher) -> Plan:
+    """`plan` with the engine's fields as `asked`, or where that is None as a trial proposes."""
+    engine = plan.engine.model_copy(update={field: value for field, value in asked.items() if value is not None})
+    fit = roles(plan.source, plan.rules, plan.options).fit
+    steps = plan.options.epochs * len(training_batches(fit, plan.rules, plan.options, 0))
+    plan = dataclasses.replace(plan, engine=engine)
+    free = [field for field, value in asked.items() if value is None]
+    return dataclasses.replace(plan, engine=proposed(plan, free, steps, watcher.say))
 
 
 def begin(plan: Plan, record: RunRecord, runs: Path) -> Run:
@@ -46,11 +68,13 @@ def begin(plan: Plan, record: RunRecord, runs: Path) -> Run:
 
 
 def resume(run: Run, plan: Plan, watcher: Watcher | None = None, anyway: bool = False) -> Run:
-    """Go on with an interrupted run, exactly. `plan` must be the run's own.
+    """Go on with an interrupted run, exactly. `plan` must be the run's own; what a trial chose of its engine is taken from the record.
 
     Raises ResumeError with the differences where the pictures, options, engine, code or versions are others now, unless
     `anyway`; then the record says what differed.
     """
+    chosen = {field: run.record.engine[field] for field in get_args(Field)}
+    plan = dataclasses.replace(plan, engine=plan.engine.model_copy(update=chosen))
     refuse_changes(run, plan, anyway)
     return carry_out(plan, prepare(plan), run, watcher or Watcher(), resuming=True)
 
@@ -98,14 +122,13 @@ def carry_out(
 def _finish(plan: Plan, prepared: Prepared, run: Run, training: Training, why: str) -> None:
     pretrained = run.record.network.weights_sha256 is not None
     indices = to_score(prepared.roles, pretrained)
-    with autocast(plan.engine):
-        answers = log_probabilities(prepared.module, prepared.feed.pixels, indices, SCORING_BATCH, plan.engine.device, plan.engine.layout)
+    answers = log_probabilities(prepared.module, prepared.feed.pixels, indices, plan.engine)
     p, history = training.progress, run.history()
     line = history[p.best_epoch if plan.rules.result == "best" and p.best_epoch is not None else -1]
     finish(
         run,
         prepared.module,
-        predictions(plan.source, prepared.roles, answers, pretrained),
+        predictions(plan.source, prepared.roles, answers.log_probabilities, pretrained),
         select_top1=line["select_top1"],
         select_loss=line["select_loss"],
         epochs=len(history),
@@ -114,13 +137,21 @@ def _finish(plan: Plan, prepared: Prepared, run: Run, training: Training, why: s
         train_s=p.train_s,
         wall_s=p.wall_s + training.seconds_since_asked(),
         pictures_shown=p.pictures_shown,
+        training_flop=training_flop(plan, p.pictures_shown),
+        solver_flop=float(training.solver.step_flop() * training.solver.steps),
+        scored_by=answers.engine,
     )
     shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
+def training_flop(plan: Plan, pictures_shown: int) -> float:
+    """What the steps cost by the table: a forward pass is 2 operations a multiply-add, a backward pass twice that."""
+    return 6.0 * plan.network.counts(len(plan.source.classes), plan.step_px).macs * pictures_shown
+
+
 def warn_or_refuse(plan: Plan, module: nn.Module, runs: Path, watcher: Watcher, anyway: bool) -> None:
     """Estimate memory and disk before step 1: refuse what will not fit, unless `anyway`, and warn of a disk too small."""
-    estimate = needs(copy.deepcopy(module).to("meta"), plan.options, plan.px, plan.px)
+    estimate = needs(copy.deepcopy(module).to("meta"), plan.options, plan.step_px, plan.step_px)
     try:
         warning = refuse_what_does_not_fit(estimate, plan.options, plan.engine, runs)
     except TrainingError as error:

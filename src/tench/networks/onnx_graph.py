@@ -1,0 +1,151 @@
+"""A built table as an ONNX model, written node by node, so that other engines can compute what the module computes in evaluation mode."""
+
+from functools import singledispatchmethod
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from tench.networks.build import Concat, FullyConnected, LocalResponseNorm, Normalise, Residual, Scale, TableNetwork
+
+OPSET = 17
+IR_VERSION = 8
+"""Of the file format: what opset 17 came with, so that runtimes of 2022 and later read it."""
+PICTURES = "pictures"
+"""The input: uint8 RGB (n, height, width, 3), as pictures are decoded."""
+Output = Literal["features", "logits"]
+
+
+def onnx_model(network: TableNetwork, output: Output = "logits") -> bytes:
+    """The model of `network` from pictures to `features` (n, n_features), what goes into its head, or to `logits` (n, classes)."""
+    graph = _Graph()
+    value = graph.node("Transpose", PICTURES, perm=[0, 3, 1, 2])
+    rows = list(network.children())
+    for module in rows[: network.table.head_index] if output == "features" else rows:
+        value = graph.add(module, value)
+    graph.node("Flatten", value, result=output, axis=1)
+    height, width = network.preprocessing.height_px, network.preprocessing.width_px
+    pictures = helper.make_tensor_value_info(PICTURES, TensorProto.UINT8, ["n", height, width, 3])
+    answer = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", None])
+    made = helper.make_graph(graph.nodes, network.table.name, [pictures], [answer], graph.tensors)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tench")
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+class _Graph:
+    """Nodes and tensors so far. `add` takes a module and the name of its input, and gives the name of its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, *inputs: str, result: str | None = None, **attributes: Any) -> str:
+        result = result or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
+        return result
+
+    def tensor(self, value: Tensor | float) -> str:
+        array = value.detach().cpu().contiguous().numpy() if isinstance(value, Tensor) else np.float32(value)
+        self.tensors.append(numpy_helper.from_array(np.asarray(array), f"tensor_{len(self.tensors)}"))
+        return self.tensors[-1].name
+
+    @singledispatchmethod
+    def add(self, module: nn.Module, x: str) -> str:
+        raise NotImplementedError(type(module).__name__)
+
+    @add.register
+    def _(self, module: Normalise, x: str) -> str:
+        x = self.node("Cast", x, to=TensorProto.FLOAT)
+        if module.flips_channels:
+            self.tensors.append(numpy_helper.from_array(np.array([2, 1, 0]), f"tensor_{len(self.tensors)}"))
+            x = self.node("Gather", x, self.tensors[-1].name, axis=1)
+        return self.node("Div", self.node("Sub", x, self.tensor(module.mean)), self.tensor(module.std))
+
+    @add.register
+    def _(self, module: nn.Sequential, x: str) -> str:
+        for child in module:
+            x = self.add(child, x)
+        return x
+
+    @add.register
+    def _(self, module: Concat, x: str) -> str:
+        return self.node("Concat", *[self.add(branch, x) for branch in module], axis=1)
+
+    @add.register
+    def _(self, module: Residual, x: str) -> str:
+        return self.node("Add", self.add(module.shortcut, x), self.add(module.body, x))
+
+    @add.register
+    def _(self, module: nn.Conv2d, x: str) -> str:
+        tensors = [self.tensor(module.weight)] + ([] if module.bias is None else [self.tensor(module.bias)])
+        pads = _both_ends(module.padding)
+        return self.node("Conv", x, *tensors, kernel_shape=module.kernel_size, strides=module.stride, pads=pads, group=module.groups)
+
+    @add.register
+    def _(self, module: nn.BatchNorm2d, x: str) -> str:
+        assert module.running_mean is not None and module.running_var is not None
+        tensors = [self.tensor(t) for t in (module.weight, module.bias, module.running_mean, module.running_var)]
+        return self.node("BatchNormalization", x, *tensors, epsilon=module.eps)
+
+    @add.register
+    def _(self, module: nn.ReLU, x: str) -> str:
+        return self.node("Relu", x)
+
+    @add.register(nn.Identity)
+    @add.register(nn.Dropout)
+    def _(self, module: nn.Module, x: str) -> str:
+        return x
+
+    @add.register
+    def _(self, module: nn.MaxPool2d, x: str) -> str:
+        return self.node("MaxPool", x, **_window(module))
+
+    @add.register
+    def _(self, module: nn.AvgPool2d, x: str) -> str:
+        return self.node("AveragePool", x, count_include_pad=1, **_window(module))
+
+    @add.register
+    def _(self, module: nn.AdaptiveMaxPool2d, x: str) -> str:
+        return self.node("GlobalMaxPool", x)
+
+    @add.register
+    def _(self, module: nn.AdaptiveAvgPool2d, x: str) -> str:
+        return self.node("GlobalAveragePool", x)
+
+    @add.register
+    def _(self, module: LocalResponseNorm, x: str) -> str:
+        return self.node("LRN", x, size=module.size, alpha=module.alpha, beta=module.beta, bias=module.k)
+
+    @add.register
+    def _(self, module: FullyConnected, x: str) -> str:
+        flat, linear = self.node("Flatten", x, axis=1), module.linear
+        tensors = [self.tensor(linear.weight)] + ([] if linear.bias is None else [self.tensor(linear.bias)])
+        return self.add(module.relu, self.node("Gemm", flat, *tensors, transB=1))
+
+    @add.register
+    def _(self, module: Scale, x: str) -> str:
+        return self.node("Mul", x, self.tensor(module.factor))
+
+    @add.register
+    def _(self, module: nn.Flatten, x: str) -> str:
+        return self.node("Flatten", x, axis=1)
+
+
+def _window(module: nn.MaxPool2d | nn.AvgPool2d) -> dict[str, Any]:
+    return {
+        "kernel_shape": _pair(module.kernel_size),
+        "strides": _pair(module.stride),
+        "pads": _both_ends(module.padding),
+        "ceil_mode": int(module.ceil_mode),
+    }
+
+
+def _pair(value: int | tuple[int, ...]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def _both_ends(padding: Any) -> list[int]:
+    return _pair(padding) * 2
