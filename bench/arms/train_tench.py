@@ -43,14 +43,14 @@ class Clock(Watcher):
 
     def __init__(self) -> None:
         self.train_s: list[float] = []
-        self.began = time.perf_counter()
+        self.since = time.perf_counter()
 
     def stepped(self, epoch: int, step: int, pictures_per_s: float) -> None:
         self.last_step = time.perf_counter()
 
     def epoch_ended(self, line: dict[str, object]) -> None:
-        self.train_s.append(self.last_step - self.began)
-        self.began = time.perf_counter()
+        self.train_s.append(self.last_step - self.since)
+        self.since = time.perf_counter()
 
 
 clock = Clock()

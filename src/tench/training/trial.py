@@ -83,7 +83,7 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     tried only where the run is long enough to earn it back.
     """
     free = set(free)
-    if not free:
+    if not free or (WARM_UP + 2 * ROUNDS) > LARGEST_SHARE * steps:
         return plan.engine
     path, key = _memory(), _key(plan, free)
     if (known := remembered(path).get(key)) is not None:
@@ -92,7 +92,7 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     own.step_s()
     run_s = own.step_s() * steps
     found = {_words(plan.engine): own}
-    if "layout" in free and (WARM_UP + 2 * ROUNDS) * run_s / steps <= LARGEST_SHARE * run_s:
+    if "layout" in free:
         other: Layout = "channels_first" if plan.engine.layout == "channels_last" else "channels_last"
         _add(found, plan, plan.engine.model_copy(update={"layout": other}), say)
     if "compiled" in free and run_s * LARGEST_SHARE >= COMPILING_S and _can_compile(plan.engine):
