@@ -56,6 +56,23 @@ def test_what_cannot_be_predicted_says_why(trained: Run, tmp_path: Path) -> None
         tench.load("no-such-run", runs=tmp_path)
 
 
+def test_many_photographs_are_answered_in_order_and_a_bad_one_stands_in_its_place(trained: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    used, files = tench.load(trained), sorted((tiny_folder / "val").rglob("*.png"))
+    bad = tmp_path / "text.jpg"
+    bad.write_text("not a picture")
+    photos = [*files, bad, *files, tmp_path / "nothing.jpg"]  # more than a batch
+    found = list(used.predict_many(iter(photos), top=3))
+    assert isinstance(found[30], DataError)
+    assert isinstance(found[61], NotFoundError)
+    for photo, guesses in zip(photos, found, strict=True):
+        if photo in files:
+            assert not isinstance(guesses, tench.TenchError)
+            assert [guess.kind for guess in guesses] == [guess.kind for guess in used.predict(photo, top=3)]
+    with pytest.raises(UsageError, match="take 1 or more"):
+        next(used.predict_many(photos, top=0))
+    assert list(used.predict_many([])) == []
+
+
 def test_a_run_without_final_weights_is_refused(trained: Run, tmp_path: Path) -> None:
     copy = Run.read(Path(shutil.copytree(trained.folder, tmp_path / "copy")))
     copy.update(status="interrupted", result=None)

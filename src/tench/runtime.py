@@ -4,6 +4,7 @@ import ctypes
 import datetime
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import sys
@@ -74,6 +75,8 @@ def apply_engine(engine: Engine) -> None:
 
     torch.set_num_threads(engine.threads)
     torch.set_flush_denormal(True)
+    if engine.compiled and engine.device == "cpu":
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no CUDA
     if engine.device.startswith("cuda"):
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False

@@ -83,7 +83,7 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     tried only where the run is long enough to earn it back.
     """
     free = set(free)
-    if not free or (WARM_UP + 2 * ROUNDS) > LARGEST_SHARE * steps:
+    if not free or LARGEST_SHARE * steps < WARM_UP + 2 * ROUNDS:
         return plan.engine
     path, key = _memory(), _key(plan, free)
     if (known := remembered(path).get(key)) is not None:
