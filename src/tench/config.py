@@ -91,6 +91,8 @@ class Options(Frozen):
     drop_rate_factor: float = Field(0.5, gt=0, le=1)
     patience: int | None = Field(None, ge=1)
     """Validations without improvement after which training stops; none: it never stops early."""
+    validation_period: int = Field(1, ge=1)
+    """Epochs between validations; the last epoch always has one."""
     epochs: int = Field(30, ge=1)
     """Epochs at most."""
     batch_size: int = Field(128, ge=1)

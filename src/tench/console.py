@@ -58,9 +58,10 @@ class Teller(Watcher):
         spent = time.monotonic() - self.began_at
         left = spent / (line["epoch"] - self.first_epoch) * (self.epochs - line["epoch"])
         mark = "*" if line["best"] else " "
+        selected = f"{line['select_loss']:8.4f} {100 * line['select_top1']:6.2f}%" if line["select_loss"] is not None else f"{'':16}"
         self.say(
-            f"{line['epoch']:>4}/{self.epochs:<3}{mark} {line['loss']:8.4f} {100 * line['top1']:6.2f}% {line['select_loss']:8.4f}"
-            f" {100 * line['select_top1']:6.2f}% {line['learn_rate']:9.2g} {line['pictures_per_s']:11,.1f} {duration(line['epoch_s']):>10}"
+            f"{line['epoch']:>4}/{self.epochs:<3}{mark} {line['loss']:8.4f} {100 * line['top1']:6.2f}% {selected}"
+            f" {line['learn_rate']:9.2g} {line['pictures_per_s']:11,.1f} {duration(line['epoch_s']):>10}"
             + (f", at most {duration(left)} left" if left else "")
         )
 

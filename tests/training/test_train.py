@@ -6,17 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from conftest import TINY_TABLE
 from stopping import StopAfter
 from tench.config import Engine, load_recipe
+from tench.console import Teller
 from tench.data.sources import open_source
 from tench.errors import ConfigError, InterruptedTraining, ResumeError, TrainingError
 from tench.networks.reference import Network, from_table, network
@@ -248,6 +251,17 @@ def test_patience_counts_epochs_without_improvement_and_best_weights_come_back(p
     assert len(run.history()) == 4, "0.9 and the equal 0.8 are no improvement: improvement is strictly lower"
     assert torch.equal(training.module.state_dict()["conv_1.conv.weight"], states[1])
     assert [line["best"] for line in run.history()] == [True, True, False, False]
+
+
+def test_only_every_nth_epoch_and_the_last_are_validated(plan_of: Any, tmp_path: Path) -> None:
+    told: list[str] = []
+    teller = Teller(Console(file=StringIO(), width=120))
+    teller.say = told.append  # type: ignore[method-assign]
+    run = train(plan_of(epochs=5, validation_period=2), tmp_path, teller)
+    assert [line["select_top1"] is not None for line in run.history()] == [False, True, False, True, True]
+    assert run.record.result is not None
+    assert run.record.result.best_epoch in (2, 4, 5)
+    assert len([text for text in told if "/5" in text]) == 5
 
 
 def test_r2018b_keeps_the_last_weights_and_stops_on_its_test_pictures(plan_of: Any, tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ def _show_curve(history: list[dict[str, Any]]) -> None:
     for head in ("epoch", "loss", "fit, %", "select loss", "select, %", "rate", "pictures/s"):
         grid.add_column(head, justify="right")
     for line in history:
-        shares = f"{100 * line['top1']:.2f}", f"{line['select_loss']:.4f}", f"{100 * line['select_top1']:.2f}"
+        selected = ("", "") if line["select_loss"] is None else (f"{line['select_loss']:.4f}", f"{100 * line['select_top1']:.2f}")
+        shares = f"{100 * line['top1']:.2f}", *selected
         mark = "*" if line["best"] else ""
         grid.add_row(f"{line['epoch']}{mark}", f"{line['loss']:.4f}", *shares, f"{line['learn_rate']:.2g}", f"{line['pictures_per_s']:.1f}")
     show(grid)

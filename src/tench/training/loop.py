@@ -118,8 +118,10 @@ class Training:
 
     def _end_epoch(self, pictures_per_s: float, began: float) -> None:
         self._refuse_non_finite(self.progress.epoch * self.steps_per_epoch + self.steps_per_epoch - 1)
-        select_loss, select_top1 = self.validate()
-        better = self._judge(select_loss, select_top1)
+        select_loss, select_top1, better = None, None, False
+        if (self.progress.epoch + 1) % self.options.validation_period == 0 or self.progress.epoch + 1 == self.options.epochs:
+            select_loss, select_top1 = self.validate()
+            better = self._judge(select_loss, select_top1)
         loss, right, count = self.sums.tolist()
         line = {
             "epoch": self.progress.epoch + 1,
