@@ -7,7 +7,7 @@ import pytest
 
 from tench.config import Engine
 from tench.errors import UsageError
-from tench.runtime import choose_engine, code_identity, cpu_count, derived_seed, machine_facts, tune_process, versions
+from tench.runtime import choose_engine, code_identity, core_count, cpu_count, derived_seed, machine_facts, tune_process, versions
 
 
 def test_derived_seeds_depend_on_every_part_and_fit_torchs_generator() -> None:
@@ -17,10 +17,18 @@ def test_derived_seeds_depend_on_every_part_and_fit_torchs_generator() -> None:
     assert derived_seed(0, "dropout", 1) == seeds[0]
 
 
-def test_the_engine_of_a_machine_without_gpu() -> None:
+def test_the_engine_of_a_machine_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.runtime.processor_flags", lambda: frozenset({"avx2"}))
     engine = choose_engine("cpu")
-    assert engine == Engine(device="cpu", threads=cpu_count(), layout="channels_last", precision="float32", compiled=False)
+    assert engine == Engine(device="cpu", threads=core_count(), layout="channels_last", precision="float32", compiled=False)
     assert choose_engine("cpu", threads=1).threads == 1
+    assert choose_engine("cpu", precision="bfloat16").precision == "bfloat16"
+
+
+def test_a_processor_with_units_for_bfloat16_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.runtime.processor_flags", lambda: frozenset({"avx2", "amx_tile", "amx_bf16"}))
+    assert choose_engine("cpu").precision == "bfloat16"
+    assert choose_engine("cpu", precision="float32").precision == "float32"
 
 
 @pytest.mark.parametrize("device", ["tpu", "gpu"])
@@ -36,6 +44,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_card_with_bfloat16_gets_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.runtime.processor_flags", lambda: frozenset({"avx2"}))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     assert choose_engine("auto").device == "cuda"
@@ -63,3 +72,10 @@ def test_what_a_record_says_of_machine_and_code() -> None:
     assert facts.processor
     assert {"python", "tench", "torch", "torchvision", "numpy", "pillow", "safetensors"} <= set(versions())
     assert len(code_identity()) == 64
+
+
+def test_cores_are_no_more_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= core_count() <= cpu_count()
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: "0-1" if "cpu0" in str(path) or "cpu1" in str(path) else "2-3")
+    monkeypatch.setattr("tench.runtime._usable", lambda: [0, 1, 2])
+    assert core_count() == 2

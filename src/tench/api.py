@@ -6,7 +6,7 @@ Wrong arguments raise tench's own exceptions (`tench.errors`), with the messages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tench.config import Layout, Study, TransferOptions, load_recipe, load_study, recipe_of, runs_folder
+from tench.config import Layout, Precision, Study, TransferOptions, load_recipe, load_study, recipe_of, runs_folder
 from tench.errors import ConfigError
 from tench.records import Run, list_runs, load_run
 
@@ -39,6 +39,7 @@ def train(
     recipe: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    precision: Precision | None = None,
     layout: Layout | None = None,
     compiled: bool | None = None,
     runs: str | Path | None = None,
@@ -51,8 +52,9 @@ def train(
 
     `data` is a folder or archive of class folders, "pictograms" for the demo pictures, or None: TENCH_DATA, Imagenette in the
     cache, else the demo pictures. `options` are fields of `tench.config.Options` (size_px, epochs, learn_rate, seed, ...) and win
-    over those of `recipe`: where none is named the one called like the network (`sprint`), else "modern". `layout` (channels_last or
-    channels_first) and `compiled`: where not given, a short trial chooses, if the run is long enough to gain by it.
+    over those of `recipe`: where none is named the one called like the network (`sprint`), else "modern". `precision` (float32 or
+    bfloat16): where not given, what this machine is fastest in. `layout` (channels_last or channels_first) and `compiled`: where not
+    given, a short trial chooses, if the run is long enough to gain by it.
     Raises ConfigError for unknown or impossible options, TrainingError where memory does not suffice
     (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C: `resume` then goes on.
     """
@@ -63,8 +65,10 @@ def train(
 
     chosen = load_recipe(recipe or recipe_of(str(network)))
     resolved = chosen.resolve(options)
-    plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads))
-    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled)
+    if precision == "bfloat16" and chosen.rules.arithmetic == "single":
+        raise ConfigError(f"The recipe {chosen.name} computes in float32 throughout (arithmetic 'single'); leave precision out.")
+    plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads, precision))
+    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled, threads=threads)
 
 
 def transfer(

@@ -15,6 +15,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 Layout = Literal["channels_last", "channels_first"]
+Precision = Literal["float32", "bfloat16"]
 OptimizerName = Literal["sgdm", "adam", "muon"]
 
 
@@ -72,6 +73,8 @@ class Rules(Frozen):
     select_share: float = Field(0.1, gt=0, lt=1)
     result: Literal["last", "best"] = "best"
     """Which weights are the run's: the last ones, or those that were best on `select`."""
+    arithmetic: Literal["single", "fastest"] = "fastest"
+    """`single`: float32 throughout, as MATLAB's networks; `fastest`: products of bfloat16 numbers where the machine has units for them."""
 
 
 class Options(Frozen):
@@ -146,8 +149,8 @@ class Engine(Frozen):
     device: str = "cpu"
     threads: int = Field(1, ge=1)
     layout: Layout = "channels_last"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of autocast; weights and optimizer stay float32."""
+    precision: Precision = "float32"
+    """Of the products in training and its validations (autocast); weights, optimizer, norms and loss stay float32, and scores are."""
     compiled: bool = False
 
 

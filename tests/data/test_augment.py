@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from tench.config import Options
-from tench.data.augment import IDENTITY, MIRROR, augment, corners, crop, draws
+from tench.data.augment import IDENTITY, MIRROR, augment, corners, crop, draws, mirrored_windows, only_mirrors
 from tench.errors import ConfigError
 
 
@@ -163,6 +163,19 @@ def test_a_crop_is_the_window_at_its_corner(memory_format: torch.memory_format) 
     assert found.is_contiguous(memory_format=memory_format)
     for window, picture, (y, x) in zip(found, pictures, where, strict=True):
         assert torch.equal(window, picture[:, y : y + 5, x : x + 5])
+
+
+def test_windows_taken_at_once_are_those_of_mirrored_pictures() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 9, 8, 3), dtype=np.uint8)
+    options = Options(scale_range=(1, 1), translation_share=0, mirror=True)
+    indices = np.array([31, 2, 17, 5, 8, 39, 0])
+    of_batch, where = draws(3, 1, 40, options)[indices], corners(3, 1, 40, (4, 3))[indices]
+    assert only_mirrors(of_batch)
+    assert 0 < of_batch[:, MIRROR].sum() < 7
+    whole = augment(torch.from_numpy(pixels[indices]).permute(0, 3, 1, 2), of_batch)
+    found = torch.from_numpy(mirrored_windows(pixels, indices, of_batch, where, 5)).permute(0, 3, 1, 2)
+    assert torch.equal(found, crop(whole, where, 5))
+    assert not only_mirrors(draws(3, 1, 40, Options(mirror=True)))
 
 
 def test_corners_fill_the_room_evenly_and_depend_on_seed_epoch_and_index_alone() -> None:

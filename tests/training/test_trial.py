@@ -28,6 +28,7 @@ class Timed:
     """A stepper whose step takes as long as `seconds` says of its engine; one that fails, where that is None."""
 
     seconds: dict[tuple[str, bool], float | None] = {}  # noqa: RUF012 (set by each test)
+    threads_factor = 1.0
     made = 0
 
     def __init__(self, plan: Plan, engine: Engine) -> None:
@@ -36,6 +37,8 @@ class Timed:
 
     def step_s(self) -> float:
         found = self.seconds[self.engine.layout, self.engine.compiled]
+        if found and self.engine.threads > 1:
+            found *= self.threads_factor
         if found is None:
             raise RuntimeError("no compiler\nand a long story")
         return found
@@ -66,6 +69,21 @@ def test_the_fastest_is_taken_said_and_remembered(plan: Plan, timed: type[Timed]
     (entry,) = remembered().values()
     assert entry.step_s["channels_first"] == 0.9
     assert "at 16 px, batches of 8, sgdm" in entry.what
+
+
+@pytest.mark.parametrize(("factor", "threads"), [(0.9, 2), (1.1, 1), (0.98, 1)])
+def test_threads_that_share_a_core_are_used_where_they_help(
+    plan: Plan, timed: type[Timed], monkeypatch: pytest.MonkeyPatch, factor: float, threads: int
+) -> None:
+    monkeypatch.setattr(trial, "core_count", lambda: 1)
+    monkeypatch.setattr(trial, "cpu_count", lambda: 2)
+    monkeypatch.setattr(timed, "threads_factor", factor)
+    engine = proposed(plan, ("layout", "compiled", "threads"), LONG)
+    assert (engine.layout, engine.compiled, engine.threads) == ("channels_last", True, threads)
+    assert proposed(plan, ("layout", "compiled", "threads"), LONG) == engine
+    made = timed.made
+    assert proposed(plan, ("layout", "compiled"), LONG).threads == 1, "threads the user fixed stay"
+    assert timed.made == made + 4
 
 
 def test_what_the_user_fixed_is_not_tried(plan: Plan, timed: type[Timed]) -> None:

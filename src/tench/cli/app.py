@@ -53,6 +53,13 @@ class LayoutChoice(StrEnum):
     channels_first = "channels_first"
 
 
+class PrecisionChoice(StrEnum):
+    """Of the products in training."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Semantics(StrEnum):
     """The two sets of rules."""
 
@@ -66,7 +73,9 @@ DataOption = Annotated[
 ]
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Pretrained weights: a file, or a folder that holds them.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads on the CPU; default: all this process may use.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="On the CPU; default: one a core, or what a trial finds faster.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is printed.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 AnywayOption = Annotated[bool, typer.Option("--anyway", help="Go on although memory may not suffice, or something has changed.")]

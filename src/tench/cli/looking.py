@@ -230,7 +230,7 @@ def _trials() -> str:
     if not tried:
         return "none so far: a training that is long enough tries which memory layout is faster, and whether compiling pays"
     return "; ".join(
-        f"{trial.what}: {trial.layout}{', compiled' if trial.compiled else ''}"
+        f"{trial.what}: {trial.layout}{', compiled' if trial.compiled else ''}, {trial.threads} threads"
         f" ({', '.join(f'{words} {seconds:.3g} s a step' for words, seconds in trial.step_s.items())})"
         for trial in tried
     )

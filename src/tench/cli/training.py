@@ -13,6 +13,7 @@ from tench.cli.app import (
     FormatOption,
     LayoutChoice,
     Optimizer,
+    PrecisionChoice,
     QuietOption,
     RecipeOption,
     SemanticsOption,
@@ -68,6 +69,7 @@ def train(
     recipe: RecipeOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: Annotated[PrecisionChoice | None, typer.Option("--precision", help="Of products; default: the machine's fastest.")] = None,
     layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Of memory; default: what a short trial finds faster.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile; default: by the trial.")] = None,
     quiet: QuietOption = False,
@@ -99,7 +101,13 @@ def train(
     }
     name = recipe_name(recipe, semantics)
     source = opened(data, skip_bad, quiet)
-    how: dict[str, Any] = {"device": device, "threads": threads, "layout": layout.value if layout else None, "compiled": compiled}
+    how: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision.value if precision else None,
+        "layout": layout.value if layout else None,
+        "compiled": compiled,
+    }
     run = api.train(network, source, recipe=name, watcher=teller(quiet), anyway=anyway, **how, **options)
     _print_result(run, format)
 

@@ -87,7 +87,7 @@ def _finished(
     if entry.row.note:
         about["notes"] = (entry.row.note,)
     if entry.kind == "train":
-        return train(entry.plan, runs, watcher, anyway, **about)
+        return train(entry.plan, runs, watcher, anyway, threads=entry.plan.engine.threads, **about)
     if entry.how is None:
         return untrained(entry.plan, runs, weights, watcher, **about)
     return transfer(entry.plan, entry.how, runs, weights, watcher, anyway, **about)

@@ -37,7 +37,7 @@ def features(
     """
     path = cache_folder() / "features" / f"{weights_sha256[:16]}-v{VERSION}.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
-    keys = [f"{source.pictures[i].sha256}/{pixels.shape[1]}x{pixels.shape[2]}/{engine.precision}" for i in indices]
+    keys = [f"{source.pictures[i].sha256}/{pixels.shape[1]}x{pixels.shape[2]}" for i in indices]
     with closing(sqlite3.connect(path, timeout=WAIT_FOR_OTHERS_S)) as store:
         store.execute("CREATE TABLE IF NOT EXISTS features (picture TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
         known = {key for (key,) in store.execute("SELECT picture FROM features")}

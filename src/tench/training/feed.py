@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tench.config import Engine, Options, Rules
-from tench.data.augment import augment, corners, crop, draws
+from tench.data.augment import augment, corners, crop, draws, mirrored_windows, only_mirrors
 from tench.data.order import batches, epoch_order
 from tench.errors import ConfigError
 
@@ -30,18 +30,16 @@ class Feed:
 
     def pictures(self, indices: NDArray[np.int64]) -> Tensor:
         """The pictures of `indices` as they are: uint8 (batch, 3, height, width) on the device, in the engine's layout."""
-        batch = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
-        if self.engine.layout == "channels_first":
-            batch = batch.contiguous()
-        return self._to_device(batch)
+        return self._placed(self.pixels[indices])
 
     def augmented(self, indices: NDArray[np.int64], epoch: int) -> Tensor:
         """The same, each transformed by the draws of its (seed, epoch, index), and of each the window that a step sees."""
-        draws_of, corners_of = self._drawn(epoch)
-        batch = self.pictures(indices)
-        if self.options.augment:
-            batch = augment(batch, draws_of[indices])
-        return batch if not self.options.crop_px else crop(batch, corners_of[indices], self.options.crop_px)
+        of_all, corners_of_all = self._drawn(epoch)
+        of_batch, corners_of_batch, side = of_all[indices], corners_of_all[indices], self.options.crop_px
+        if side and only_mirrors(of_batch):
+            return self._placed(mirrored_windows(self.pixels, indices, of_batch, corners_of_batch, side))
+        batch = augment(self.pictures(indices), of_batch)
+        return crop(batch, corners_of_batch, side) if side else batch
 
     def targets(self, indices: NDArray[np.int64]) -> Tensor:
         """Class indices of `indices`: int64 (batch,) on the device."""
@@ -55,6 +53,11 @@ class Feed:
             self._corners = corners(self.options.seed, epoch, n, (height - self.options.crop_px, width - self.options.crop_px))
             self._drawn_for = epoch
         return self._draws, self._corners
+
+    def _placed(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """Pictures (batch, height, width, 3) on the device, (batch, 3, height, width) in the engine's layout."""
+        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        return self._to_device(batch.contiguous() if self.engine.layout == "channels_first" else batch)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         if self.engine.device.startswith("cuda"):

@@ -60,7 +60,7 @@ class Training:
         self.module, self.feed, self.roles = prepared.module, prepared.feed, prepared.roles
         self.rules, self.options, self.engine = plan.rules, plan.options, plan.engine
         self.folder, self.run, self.watcher = run.folder / CHECKPOINTS, run, watcher
-        self.solver = Solver(self.module, self.rules, self.options, rate_factors)
+        self.solver = Solver(self.module, self.rules, self.options, rate_factors, self.engine.precision)
         self.forward = torch.compile(self.module) if self.engine.compiled else self.module
         self.steps_per_epoch = len(training_batches(self.roles.fit, self.rules, self.options, 0))
         self.progress = Progress()

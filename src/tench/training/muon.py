@@ -12,22 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.config import Options
+from tench.config import Options, Precision
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b, c of a x + b x^3 + c x^5, which drives singular values of 0 to 1 into about 0.7 to 1.2 (Jordan et al. 2024)."""
 ITERATIONS = 5
 
 
-def half_orthogonal(matrix: Tensor) -> Tensor:
-    """About U V^T of `matrix` = U S V^T, shape (rows, columns): singular values between about 0.7 and 1.2."""
+def half_orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """About U V^T of `matrix` = U S V^T, shape (rows, columns), float32: singular values between about 0.7 and 1.2.
+
+    Its products are of `dtype` numbers: bfloat16 is precise enough for values that may lie anywhere in that range.
+    """
     a, b, c = QUINTIC
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    x = wide / (wide.norm() + 1e-7)
+    x = (wide / (wide.norm() + 1e-7)).to(dtype)
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    found: Tensor = x if wide is matrix else x.T
+    found: Tensor = (x if wide is matrix else x.T).float()
     return found
 
 
@@ -38,9 +41,11 @@ def iteration_flop(rows: int, columns: int) -> int:
 
 
 class Muon(torch.optim.Optimizer):
-    """`groups` as `parameter_groups` makes them; where `kernels` holds, `options.kernel_rate` and `kernel_momentum` are theirs."""
+    """`groups` as `parameter_groups` makes them; where `kernels` holds, `options.kernel_rate` and `kernel_momentum` are theirs.
+    `precision` is that of the iterations' products."""
 
-    def __init__(self, groups: list[dict[str, Any]], options: Options) -> None:
+    def __init__(self, groups: list[dict[str, Any]], options: Options, precision: Precision = "float32") -> None:
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         for group in groups:
             group["momentum"] = options.kernel_momentum if group["kernels"] else options.momentum
             if group["kernels"]:
@@ -61,7 +66,7 @@ class Muon(torch.optim.Optimizer):
                 move = gradient.add(momentum, alpha=group["momentum"])
                 if group["kernels"]:
                     weight.mul_(len(weight) ** 0.5 / weight.norm())
-                    move = half_orthogonal(move.flatten(1)).view(weight.shape)
+                    move = half_orthogonal(move.flatten(1), self.dtype).view(weight.shape)
                 weight.add_(move, alpha=-group["lr"])
 
     def step_flop(self) -> int:

@@ -32,8 +32,11 @@ class Plan:
     engine: Engine
 
     def __post_init__(self) -> None:
-        """The size is part of what is recorded and compared, so it is written down where the table decides it."""
+        """The size is part of what is recorded and compared, so it is written down where the table decides it, and so is the
+        precision where the rules do."""
         object.__setattr__(self, "options", self.options.model_copy(update={"size_px": self.px}))
+        if self.rules.arithmetic == "single":
+            object.__setattr__(self, "engine", self.engine.model_copy(update={"precision": "float32"}))
         self._check_sizes()
 
     def _check_sizes(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tench.config import Options, Rules
+from tench.config import Options, Precision, Rules
 from tench.training.muon import Muon
 
 ADAM_BETAS = (0.9, 0.999)
@@ -47,7 +47,14 @@ def parameter_groups(module: nn.Module, rules: Rules, l2: float, rate_factors: d
 class Solver:
     """One optimizer: `step(rate)` moves the weights along their gradients and forgets the gradients."""
 
-    def __init__(self, module: nn.Module, rules: Rules, options: Options, rate_factors: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        rules: Rules,
+        options: Options,
+        rate_factors: dict[str, float] | None = None,
+        precision: Precision = "float32",
+    ) -> None:
         self.rules = rules
         self.steps = 0
         self.rate: float | None = None
@@ -57,7 +64,7 @@ class Solver:
             nesterov = rules.nesterov and options.momentum > 0
             self.optimizer = torch.optim.SGD(groups, lr=options.learn_rate, momentum=options.momentum, nesterov=nesterov, fused=True)
         elif options.optimizer == "muon":
-            self.optimizer = Muon(groups, options)
+            self.optimizer = Muon(groups, options, precision)
         else:
             kind = torch.optim.AdamW if rules.adam_l2 == "decoupled" else torch.optim.Adam
             self.optimizer = kind(groups, lr=options.learn_rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)

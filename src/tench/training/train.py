@@ -30,16 +30,17 @@ def train(
     anyway: bool = False,
     layout: Layout | None = None,
     compiled: bool | None = None,
+    threads: int | None = None,
     **about: Any,
 ) -> Run:
     """Train `plan` to its end in a new run folder under `runs`; returns the finished run.
 
-    `layout` and `compiled` are the engine's where they are given; else a trial may choose them, and the plan's engine is what it
-    starts from. `about` goes into the record (study, row, reported_accuracy, ...). Raises TrainingError where memory will not suffice
-    (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C or SIGTERM, with everything saved.
+    `layout`, `compiled` and `threads` are the engine's where they are given; else a trial may choose them, and the plan's engine is
+    what it starts from. `about` goes into the record (study, row, reported_accuracy, ...). Raises TrainingError where memory will
+    not suffice (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C or SIGTERM, with everything saved.
     """
     watcher = watcher or Watcher()
-    plan = _with_engine(plan, {"layout": layout, "compiled": compiled}, watcher)
+    plan = _with_engine(plan, {"layout": layout, "compiled": compiled, "threads": threads}, watcher)
     prepared = prepare(plan)
     runs.mkdir(parents=True, exist_ok=True)
     warn_or_refuse(plan, prepared.module, runs, watcher, anyway)

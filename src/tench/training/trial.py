@@ -21,11 +21,11 @@ from torch.nn import functional
 
 from tench.config import Engine, Layout, Preprocessing, cache_folder
 from tench.records import write_bytes_atomically
-from tench.runtime import apply_engine, autocast, machine_facts, place
+from tench.runtime import apply_engine, autocast, core_count, cpu_count, machine_facts, place
 from tench.training.plan import Plan
 from tench.training.solvers import Solver
 
-Field = Literal["layout", "compiled"]
+Field = Literal["layout", "compiled", "threads"]
 
 ROUNDS = 3
 WARM_UP = 2
@@ -45,6 +45,7 @@ class Tried:
     step_s: dict[str, float]
     layout: Layout
     compiled: bool
+    threads: int
 
 
 class Stepper:
@@ -55,7 +56,7 @@ class Stepper:
         classes, side = len(plan.source.classes), plan.step_px
         self.module: nn.Module = plan.network.build(classes, Preprocessing(height_px=side, width_px=side))
         place(self.module, engine)
-        self.engine, self.solver = engine, Solver(self.module, plan.rules, plan.options)
+        self.engine, self.solver = engine, Solver(self.module, plan.rules, plan.options, precision=engine.precision)
         self.forward: nn.Module | Callable[[torch.Tensor], torch.Tensor] = torch.compile(self.module) if engine.compiled else self.module
         self.batch = plan.options.batch_size
         memory_format = torch.channels_last if engine.layout == "channels_last" else torch.contiguous_format
@@ -67,6 +68,7 @@ class Stepper:
     def step_s(self) -> float:
         """Seconds of one step."""
         began = time.perf_counter()
+        torch.set_num_threads(self.engine.threads)
         self.module.train()
         with torch.random.fork_rng(devices=[]), autocast(self.engine):
             loss = functional.cross_entropy(self.forward(self.pictures).float(), self.targets)
@@ -87,7 +89,7 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
         return plan.engine
     path, key = _memory(), _key(plan, free)
     if (known := remembered(path).get(key)) is not None:
-        return plan.engine.model_copy(update={"layout": known.layout, "compiled": known.compiled})
+        return plan.engine.model_copy(update={"layout": known.layout, "compiled": known.compiled, "threads": known.threads})
     own = Stepper(plan, plan.engine)
     own.step_s()
     run_s = own.step_s() * steps
@@ -98,15 +100,27 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     if "compiled" in free and run_s * LARGEST_SHARE >= COMPILING_S and _can_compile(plan.engine):
         for engine in [stepper.engine for stepper in found.values()]:
             _add(found, plan, engine.model_copy(update={"compiled": True}), say)
+    # Processors that share a core: as many threads as cores is what torch takes, and usually best.
+    if "threads" in free and plan.engine.device == "cpu" and plan.engine.threads == core_count() < cpu_count():
+        _add(found, plan, plan.engine.model_copy(update={"threads": cpu_count()}), say)
     if len(found) == 1:
         return plan.engine
     seconds = _alternating(found)
-    best = min(seconds, key=lambda words: seconds[words])
-    taken = found[best if seconds[best] <= WORTH_CHANGING * seconds[_words(plan.engine)] else _words(plan.engine)].engine
+    taken = _taken(plan.engine, {words: (stepper.engine, seconds[words]) for words, stepper in found.items()})
     rates = ", ".join(f"{words} {own.batch / s:,.1f} pictures/s" for words, s in seconds.items())
     say(f"Engine: {_words(taken)} (tried on this machine: {rates})")
-    _remember(path, key, Tried(_what(plan), seconds, taken.layout, taken.compiled))
+    _remember(path, key, Tried(_what(plan), seconds, taken.layout, taken.compiled, taken.threads))
     return taken
+
+
+def _taken(own: Engine, tried: dict[str, tuple[Engine, float]]) -> Engine:
+    """The engine to take: layout and compiling of the fastest, and threads of the fastest, each only where it is worth changing."""
+    enough = WORTH_CHANGING * tried[_words(own)][1]
+    same_threads = [(engine, seconds) for engine, seconds in tried.values() if engine.threads == own.threads]
+    more_threads = [engine for engine, seconds in tried.values() if engine.threads != own.threads and seconds <= enough]
+    best, seconds = min(same_threads, key=lambda entry: entry[1])
+    best = best if seconds <= enough else own
+    return best.model_copy(update={"threads": more_threads[0].threads}) if more_threads else best
 
 
 def _add(found: dict[str, Stepper], plan: Plan, engine: Engine, say: Callable[[str], None]) -> None:
@@ -135,7 +149,8 @@ def _can_compile(engine: Engine) -> bool:
 
 
 def _words(engine: Engine) -> str:
-    return engine.layout + (", compiled" if engine.compiled else "")
+    threads = f", {engine.threads} threads" if engine.threads > core_count() else ""
+    return engine.layout + (", compiled" if engine.compiled else "") + threads
 
 
 def _what(plan: Plan) -> str:
