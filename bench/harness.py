@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,7 +57,9 @@ def alternate(arms: dict[str, list[str]], rounds: int, environment: dict[str, di
     found: Measured = {name: [] for name in arms}
     for number in range(rounds):
         for name, command in arms.items():
-            env = os.environ | {"PYTHONPATH": str(ROOT / "src")} | (environment or {}).get(name, {})
+            # Threads are what an arm takes by itself, whatever the shell or a launcher has set.
+            own = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+            env = own | {"PYTHONPATH": str(ROOT / "src")} | (environment or {}).get(name, {})
             began = time.perf_counter()
             done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
             if done.returncode:
@@ -73,25 +76,42 @@ def last_json(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.startswith("{")), "{}")
 
 
-def matrix_rate() -> float:
-    """GFLOP/s of a 2048 x 2048 float32 product, in a process of its own."""
-    code = (
-        "import torch,time\na=torch.rand(2048,2048)\na@a\nb=time.perf_counter();n=0\n"
-        "while time.perf_counter()-b<2: a@a; n+=1\nprint(2*2048**3*n/(time.perf_counter()-b)/1e9)"
-    )
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+def matrix_rate(precision: str = "float32") -> float:
+    """GFLOP/s of a 2048 x 2048 product in `precision` ("float32" or "bfloat16"), in a process of its own."""
+    done = subprocess.run([*arm("matrix"), precision], capture_output=True, text=True, check=True)
+    return float(json.loads(last_json(done.stdout))[precision])
 
 
-def table(measured: Measured, key: str, unit: str, higher_is_better: bool = True) -> str:
-    """Markdown: median and spread of `key` for each arm, and the first arm's gain over it, the median over paired rounds."""
+def arm(name: str, python: str = sys.executable) -> list[str]:
+    """The beginning of the command that runs `arms/NAME.py`, by this Python or another."""
+    return [python, str(ROOT / "bench" / "arms" / f"{name}.py")]
+
+
+def write_photographs(data: str, folder: Path, n: int) -> None:
+    """Write `n` training photographs of `data` and an eighth as many to score, as JPEG files below `folder`."""
+    alternate({"photographs": [*arm("photographs"), data, str(folder), str(n)]}, 1)
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """`ours` divided by `theirs`: the median of the rounds, each compared with its own."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def table(measured: Measured, key: str, unit: str) -> str:
+    """Markdown: median and spread of `key` for each arm, and what the first arm is beside it, the median over paired rounds.
+
+    Keys that end in _per_s are rates and those in _s times, of which the first arm's speed is given; others are amounts.
+    """
     lines = [f"| | {unit}, median | lowest to highest | first arm is |", "|---|---|---|---|"]
     ours = [line[key] for line in next(iter(measured.values()))]
-    for name, rounds in measured.items():
+    for number, (name, rounds) in enumerate(measured.items()):
         values = [line[key] for line in rounds]
-        ratios = [a / b if higher_is_better else b / a for a, b in zip(ours, values, strict=True)]
-        word = "faster" if higher_is_better or key.endswith("_s") else "smaller"
-        gain = "" if values is ours or values == ours else f"{median(ratios):.2f} x {word}"
-        lines.append(f"| {name} | {median(values):.3g} | {min(values):.3g} to {max(values):.3g} | {gain} |")
+        if key.endswith("_s") and not key.endswith("_per_s"):
+            beside = f"{ratio(values, ours):.2f} x as fast"
+        else:
+            beside = f"{ratio(ours, values):.2f} x as {'fast' if key.endswith('_per_s') else 'much'}"
+        spread = f"{min(values):.3g} to {max(values):.3g}"
+        lines.append(f"| {name} | {median(values):.3g} | {spread} | {beside if number else ''} |")
     return "\n".join(lines)
 
 

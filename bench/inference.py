@@ -5,9 +5,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import ROOT, alternate, arguments, publish, refuse_if_busy, table
+from harness import Measured, alternate, arguments, arm, publish, refuse_if_busy, table, write_photographs
 
-ARMS = ROOT / "bench" / "arms"
+REFERENCE = "torch eager"
+
+
+def differences(found: Measured) -> str:
+    """How far each engine's highest probability of the same photographs is from that of REFERENCE, in words."""
+    reference = found[REFERENCE][-1]["answers"]
+    furthest = {
+        name: max(abs(a - b) for a, b in zip(lines[-1]["answers"], reference, strict=True))
+        for name, lines in found.items()
+        if name != REFERENCE
+    }
+    listed = ", ".join(f"{name} {difference:.0e}" for name, difference in furthest.items())
+    return f"Largest difference from {REFERENCE} in the highest probability of {len(reference)} photographs: {listed}."
 
 
 def main() -> None:
@@ -23,26 +35,31 @@ def main() -> None:
     busy = refuse_if_busy(options.busy)
     from tench.networks.onnx_graph import onnx_model
     from tench.networks.pretrained import find_googlenet_weights, load_googlenet
+    from tench.runtime import choose_engine
 
     weights = find_googlenet_weights(Path(options.weights))
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch) / "photographs", Path(scratch) / "googlenet.onnx"
-        alternate({"photographs": [sys.executable, str(ARMS / "photographs.py"), options.data, str(folder), str(options.photographs)]}, 1)
+        write_photographs(options.data, folder, options.photographs)
         model.write_bytes(onnx_model(load_googlenet(weights)))
         task = [str(folder / "train"), str(model), "--weights", str(weights)]
         arms = {
-            "tench": [sys.executable, str(ARMS / "infer.py"), "tench", *task],
-            "torch eager": [sys.executable, str(ARMS / "infer.py"), "torch", *task],
-            "ONNX Runtime by hand": [sys.executable, str(ARMS / "infer.py"), "onnxruntime", *task],
+            "tench": [*arm("infer"), "tench", *task],
+            REFERENCE: [*arm("infer"), "torch", *task],
+            "ONNX Runtime by hand": [*arm("infer"), "onnxruntime", *task],
         }
+        if choose_engine("cpu").precision == "bfloat16":
+            arms["torch, channels_last, bfloat16 autocast"] = [*arm("infer"), "torch", *task, "--precision", "bfloat16"]
         if options.openvino:
-            arms["OpenVINO by hand"] = [options.openvino, str(ARMS / "infer.py"), "openvino", *task]
+            arms["OpenVINO by hand, as it comes"] = [*arm("infer", options.openvino), "openvino", *task]
+            arms["OpenVINO by hand, float32"] = [*arms["OpenVINO by hand, as it comes"], "--precision", "float32"]
         found = alternate(arms, options.rounds)
     parts = [
         f"## {options.photographs} photographs",
         table(found, "photographs_per_s", "photographs/s"),
         "## One photograph, the engine being loaded",
-        table(found, "one_s", "s", higher_is_better=False),
+        table(found, "one_s", "s"),
+        differences(found),
     ]
     publish("inference", "Inference of GoogLeNet from JPEG files", parts, options.rounds, busy, options.save)
 

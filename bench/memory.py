@@ -5,9 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import ROOT, alternate, arguments, publish, refuse_if_busy, table
-
-ARMS = ROOT / "bench" / "arms"
+from harness import alternate, arguments, arm, publish, refuse_if_busy, table, write_photographs
 
 
 def main() -> None:
@@ -25,18 +23,19 @@ def main() -> None:
         os.environ["TENCH_CACHE"] = f"{scratch}/cache"
         folder = Path(scratch) / "photographs"
         batches = [int(number) for number in options.batches.split(",")]
-        alternate({"photographs": [sys.executable, str(ARMS / "photographs.py"), options.data, str(folder), str(3 * max(batches))]}, 1)
-        task = [sys.executable, str(ARMS / "memory.py"), str(folder), options.network, str(options.size)]
+        write_photographs(options.data, folder, 3 * max(batches))
+        task = [*arm("memory"), str(folder), options.network, str(options.size)]
         arms = {f"batches of {number}": [*task, str(number)] for number in batches}
         arms |= {f"batches of {number}, without memory settings": [*task, str(number), "--untuned"] for number in batches}
         found = alternate(arms, options.rounds)
     parts = [
+        f"Products are computed in {next(iter(found.values()))[0]['precision']}.",
         "Peak of the whole process:",
-        table(found, "peak_mib", "MiB", higher_is_better=False),
+        table(found, "peak_mib", "MiB"),
         "Of its own (weights, activations, torch's heap), the highest after a step:",
-        table(found, "own_mib", "MiB", higher_is_better=False),
+        table(found, "own_mib", "MiB"),
         "Mapped from files (libraries, and the decoded pictures, which the system may drop at any time):",
-        table(found, "mapped_mib", "MiB", higher_is_better=False),
+        table(found, "mapped_mib", "MiB"),
     ]
     publish("memory", f"Memory of training {options.network} at {options.size} pixels", parts, options.rounds, busy, options.save)
 

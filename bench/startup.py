@@ -27,7 +27,7 @@ def main() -> None:
             subprocess.run([tench, *words], capture_output=True, check=True)
             if number:  # the first time files come from the disk
                 found[name].append({"start_s": time.perf_counter() - began})
-    publish("startup", "Start-up", [table(found, "start_s", "s", higher_is_better=False)], options.rounds, busy, options.save)
+    publish("startup", "Start-up", [table(found, "start_s", "s")], options.rounds, busy, options.save)
 
 
 if __name__ == "__main__":

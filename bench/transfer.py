@@ -5,9 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import ROOT, alternate, arguments, publish, refuse_if_busy, table
-
-ARMS = ROOT / "bench" / "arms"
+from harness import alternate, arguments, arm, publish, refuse_if_busy, table, write_photographs
 
 
 def main() -> None:
@@ -27,14 +25,13 @@ def main() -> None:
     weights = find_googlenet_weights(Path(options.weights))
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch) / "photographs", Path(scratch) / "googlenet.onnx"
-        alternate({"photographs": [sys.executable, str(ARMS / "photographs.py"), options.data, str(folder), str(options.photographs)]}, 1)
+        write_photographs(options.data, folder, options.photographs)
         model.write_bytes(onnx_model(load_googlenet(weights), "features"))
         task = [str(folder), str(weights), str(model)]
-        arm = [sys.executable, str(ARMS / "transfer.py")]
         arms = {
-            "tench": [*arm, "tench", *task],
-            "one pass of ONNX Runtime, no head": [*arm, "onnxruntime", *task],
-            f"plain torch, {options.epochs} epochs": [*arm, "torch", *task, "--epochs", str(options.epochs)],
+            "tench": [*arm("transfer"), "tench", *task],
+            "one pass of ONNX Runtime, no head": [*arm("transfer"), "onnxruntime", *task],
+            f"plain torch, {options.epochs} epochs": [*arm("transfer"), "torch", *task, "--epochs", str(options.epochs)],
         }
         found = {name: [] for name in arms}
         for number in range(options.rounds):  # a cache of its own for every round: the first time is what is asked for
@@ -43,9 +40,9 @@ def main() -> None:
                 found[name] += lines
     parts = [
         f"## {options.photographs} photographs to learn from, {options.photographs // 8} to score",
-        table(found, "first_s", "s", higher_is_better=False),
+        table(found, "first_s", "s"),
         "## Again, with what tench kept",
-        table(found, "again_s", "s", higher_is_better=False),
+        table(found, "again_s", "s"),
     ]
     publish("transfer", "A new last layer for GoogLeNet, from JPEG files to a score", parts, options.rounds, busy, options.save)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tench.runtime import tune_process
 
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__)
 for name in ("folder", "network"):
     parser.add_argument(name)
 for name in ("size", "batch"):
@@ -41,5 +41,6 @@ class Looker(Watcher):
 looker = Looker()
 with tempfile.TemporaryDirectory() as runs:
     common = {"size_px": options.size, "batch_size": options.batch, "epochs": 1, "recipe": "modern"}
-    tench.train(options.network, options.folder, runs=runs, watcher=looker, **common)
-print(json.dumps({"peak_mib": status()["VmHWM"], "own_mib": looker.own, "mapped_mib": looker.mapped}))
+    run = tench.train(options.network, options.folder, device="cpu", runs=runs, watcher=looker, **common)
+found = {"peak_mib": status()["VmHWM"], "own_mib": looker.own, "mapped_mib": looker.mapped}
+print(json.dumps(found | {"precision": run.record.engine["precision"]}))

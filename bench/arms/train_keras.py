@@ -1,7 +1,5 @@
 """The same epochs in Keras on TensorFlow: image_dataset_from_directory, random affine layers, SGD."""
 
-import argparse
-import json
 import os
 import time
 
@@ -9,17 +7,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import task
 import tensorflow as tf
 
 from tench.networks import layers as rows
 from tench.networks.table import builtin_table
 
-parser = argparse.ArgumentParser()
-for name in ("folder", "network"):
-    parser.add_argument(name)
-for name in ("size", "batch", "epochs"):
-    parser.add_argument(name, type=int)
-options = parser.parse_args()
+options = task.parser(__doc__ or "").parse_args()
 
 
 def add(row: object, x: object) -> object:
@@ -55,12 +49,12 @@ def add(row: object, x: object) -> object:
 
 side = options.size
 data = keras.utils.image_dataset_from_directory(
-    f"{options.folder}/train", image_size=(side, side), batch_size=options.batch, label_mode="int", verbose=False
+    options.folder / "train", image_size=(side, side), batch_size=options.batch, label_mode="int", verbose=False
 )
 classes = len(data.class_names)
 moved = keras.Sequential(
     [
-        keras.layers.RandomTranslation(30 / 224, 30 / 224, fill_mode="constant"),
+        keras.layers.RandomTranslation(task.SHIFT, task.SHIFT, fill_mode="constant"),
         keras.layers.RandomZoom(0.1, 0.1, fill_mode="constant"),
         keras.layers.RandomFlip("horizontal"),
     ]
@@ -73,7 +67,7 @@ for row in builtin_table(options.network).resized(side).with_classes(classes).ro
     x = add(row, x)
 model = keras.Model(inputs, x)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=1e-4), loss)
+model.compile(keras.optimizers.SGD(task.RATE, momentum=task.MOMENTUM, weight_decay=task.DECAY), loss)
 
 
 class Clock(keras.callbacks.Callback):
@@ -93,12 +87,4 @@ class Clock(keras.callbacks.Callback):
 clock = Clock()
 model.fit(batches, epochs=options.epochs, verbose=0, callbacks=[clock])
 n = len(data.file_paths) // options.batch * options.batch
-print(
-    json.dumps(
-        {
-            "photographs_per_s": n / min(clock.seconds[1:]),
-            "all_epochs_photographs_per_s": n * options.epochs / sum(clock.seconds),
-            "versions": f"keras {keras.__version__}, tensorflow {tf.__version__}",
-        }
-    )
-)
+task.report(clock.seconds, n, versions=f"keras {keras.__version__}, tensorflow {tf.__version__}")

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("how", choices=("tench", "torch", "onnxruntime"))
 parser.add_argument("folder", type=Path)
 parser.add_argument("weights", type=Path)
