@@ -97,6 +97,8 @@ def test_a_short_run_is_not_held_up(plan: Plan, timed: type[Timed]) -> None:
     assert proposed(plan, ("layout", "compiled"), SHORT) == plan.engine
     assert timed.made == 0
     assert remembered() == {}
+    long = proposed(plan, ("layout", "compiled"), LONG)
+    assert proposed(plan, ("layout", "compiled"), SHORT) == long != plan.engine, "what is known costs nothing"
 
 
 def test_compiling_is_tried_only_where_the_run_can_earn_it_back(plan: Plan, timed: type[Timed]) -> None:

@@ -85,11 +85,13 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     tried only where the run is long enough to earn it back.
     """
     free = set(free)
-    if not free or LARGEST_SHARE * steps < WARM_UP + 2 * ROUNDS:
+    if not free:
         return plan.engine
     path, key = _memory(), _key(plan, free)
     if (known := remembered(path).get(key)) is not None:
         return plan.engine.model_copy(update={"layout": known.layout, "compiled": known.compiled, "threads": known.threads})
+    if LARGEST_SHARE * steps < WARM_UP + 2 * ROUNDS:
+        return plan.engine
     own = Stepper(plan, plan.engine)
     own.step_s()
     run_s = own.step_s() * steps
