@@ -39,7 +39,8 @@ def harness(bench: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_benchmark_says_what_it_does(script: Path) -> None:
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True)
-    expected = "with records of runs" if script.stem == "frontier" else "how often each arm is run, in turn"
+    of_records = {"frontier": "with records of runs", "mirrored": "its mirror image averaged"}
+    expected = of_records.get(script.stem, "how often each arm is run, in turn")
     assert expected in done.stdout
 
 

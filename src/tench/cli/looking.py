@@ -203,7 +203,9 @@ def doctor(format: FormatOption = Format.text) -> None:
     facts["engine"] = f"{engine.device}, {engine.threads} threads, {engine.layout}, {engine.precision}"
     facts["engine trials"] = _trials()
     facts["memory settings"] = _memory_settings()
-    facts["matrix product"] = f"{_matrix_rate(engine.device):,.0f} GFLOP/s ({MATRIX_SIDE} x {MATRIX_SIDE}, float32)"
+    precisions = dict.fromkeys(("float32", engine.precision))
+    rates = ", ".join(f"{_matrix_rate(engine.device, precision):,.0f} GFLOP/s in {precision}" for precision in precisions)
+    facts["matrix product"] = f"{rates} ({MATRIX_SIDE} x {MATRIX_SIDE})"
     try:
         facts["pictures"] = describe(open_source())
     except TenchError as error:
@@ -245,13 +247,13 @@ def _memory_settings() -> str:
     return "made by train, transfer, study and resume" if sys.platform == "linux" else "none: they are for Linux with glibc"
 
 
-def _matrix_rate(device: str) -> float:
-    """GFLOP/s of a large matrix product, over two seconds."""
+def _matrix_rate(device: str, precision: str) -> float:
+    """GFLOP/s of a large product of matrices of `precision` numbers, over two seconds."""
     import time
 
     import torch
 
-    a = torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=device)
+    a = torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=device).to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
     (a @ a).sum().item()
     count, began = 0, time.perf_counter()
     while time.perf_counter() - began < MEASURED_S:

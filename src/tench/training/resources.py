@@ -38,7 +38,7 @@ def needs(module: nn.Module, options: Options, height_px: int, width_px: int) ->
     measured on the meta device, where nothing is computed.
     """
     weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
-    states = 1 if options.optimizer == "sgdm" else 2
+    states = 2 if options.optimizer == "adam" else 1
     kept = _kept_for_backward(module, height_px, width_px)
     fixed = PROCESS_MIB + MARGIN * weights * (2 + states) / 2**20
     # Two checkpoints of weights and optimizer state, up to two best weights, the final weights, and one file being written.
