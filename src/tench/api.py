@@ -150,7 +150,7 @@ def study(
     anyway: bool = False,
     skip_bad: bool = False,
 ) -> "Outcome":
-    """Carry out a study: "study" (the report's sixteen rows), "quick", or the path of a TOML file of your own.
+    """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
     Finished runs are found again and not repeated. The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
     """

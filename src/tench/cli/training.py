@@ -182,7 +182,7 @@ def _number(text: str) -> float:
 
 @app.command()
 def study(
-    file: Annotated[str, typer.Argument(help="study (the report's rows), quick, or a .toml file of your own.")] = "study",
+    file: Annotated[str, typer.Argument(help="study (the report's rows), quick, frontier, or a .toml file of your own.")] = "study",
     quick: Annotated[bool, typer.Option("--quick", help="The quick study: minutes, on a part of the pictures.")] = False,
     rows: Annotated[str | None, typer.Option("--rows", help="Only these rows, their names parted by commas.")] = None,
     size: Size = None,
