@@ -46,6 +46,8 @@ def test_wrong_arguments_raise_tenchs_own_exceptions(tiny_folder: Path) -> None:
         tench.network("network_84_8154")
     with pytest.raises(ConfigError, match="the key 'epoch' is not known; allowed are optimizer"):
         tench.train("network_84_8153", tiny_folder, epoch=3)
+    with pytest.raises(ConfigError, match="computes in float32 throughout"):
+        tench.train("network_84_8153", tiny_folder, recipe="r2018b", precision="bfloat16")
     with pytest.raises(ConfigError, match="fine-tune the whole network"):
         tench.transfer("googlenet", tiny_folder, learn_rate=0.1)
     with pytest.raises(ConfigError, match="take 'test' or 'unseen'"):

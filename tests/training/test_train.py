@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from conftest import TINY_TABLE
 from stopping import StopAfter
-from tench.config import Engine, load_recipe
+from tench.config import Engine, Precision, load_recipe
 from tench.console import Teller
 from tench.data.sources import open_source
 from tench.errors import ConfigError, InterruptedTraining, ResumeError, TrainingError
@@ -130,9 +130,11 @@ ClassOutput, 3
 """
 
 
-def test_crops_and_muon_learn_and_are_resumed_bit_for_bit(plan_of: Any, tmp_path: Path) -> None:
-    options = {"optimizer": "muon", "learn_rate": 0.2, "epochs": 8, "crop_px": 10, "size_px": 16}
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_crops_and_muon_learn_and_are_resumed_bit_for_bit(plan_of: Any, tmp_path: Path, precision: Precision) -> None:
+    options = {"optimizer": "muon", "learn_rate": 0.2, "epochs": 8, "crop_px": 10, "size_px": 16, "kernel_rate": 0.08}
     plan = plan_of("sprint", from_table(parse(POOLED)), **options)
+    plan = dataclasses.replace(plan, engine=plan.engine.model_copy(update={"precision": precision}))
     whole = train(plan, tmp_path / "whole")
     with pytest.raises(InterruptedTraining):
         train(plan, tmp_path / "cut", StopAfter(9))
@@ -145,6 +147,18 @@ def test_crops_and_muon_learn_and_are_resumed_bit_for_bit(plan_of: Any, tmp_path
     assert result.training_flop == 6 * parse(POOLED).resized(10).macs * result.pictures_shown
     assert result.solver_flop
     assert result.scored_by == "torch", "30 pictures are too few for another engine to pay"
+
+
+def test_products_of_bfloat16_numbers_are_taken_by_training_and_refused_by_the_studys_rules(plan_of: Any, tmp_path: Path) -> None:
+    bfloat16 = Engine(threads=1, precision="bfloat16")
+    single, faithful = plan_of(epochs=1), dataclasses.replace(plan_of("r2018b"), engine=bfloat16)
+    runs = [train(plan, tmp_path / "runs") for plan in (single, dataclasses.replace(plan_of(epochs=1, seed=1), engine=bfloat16))]
+    assert [run.record.engine["precision"] for run in runs] == ["float32", "bfloat16"]
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(runs[1]).values())
+    assert faithful.engine.precision == "float32"
+    other = train(dataclasses.replace(single, engine=bfloat16), tmp_path / "others")
+    differences = [(weights(runs[0])[name] - tensor).abs().max() for name, tensor in weights(other).items() if tensor.is_floating_point()]
+    assert 0 < max(differences) < 0.1, "the same training, rounded otherwise"
 
 
 @pytest.mark.parametrize(
