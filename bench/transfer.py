@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("TENCH_DATA"), help="Imagenette, or a folder or archive like it")
     parser.add_argument("--weights", default=os.environ.get("TENCH_WEIGHTS"), help="GoogLeNet's")
     parser.add_argument("--photographs", type=int, default=512)
-    parser.add_argument("--epochs", type=int, default=6, help="of plain torch: MATLAB's example has 6")
+    parser.add_argument("--epochs", type=int, default=6, help="of plain torch: MATLAB's example has 6; 0: without it")
     options = parser.parse_args()
     if not (options.data and options.weights):
         sys.exit("Name the photographs by --data or TENCH_DATA, GoogLeNet's weights by --weights or TENCH_WEIGHTS.")
@@ -31,8 +31,9 @@ def main() -> None:
         arms = {
             "tench": [*arm("transfer"), "tench", *task],
             "one pass of ONNX Runtime, no head": [*arm("transfer"), "onnxruntime", *task],
-            f"plain torch, {options.epochs} epochs": [*arm("transfer"), "torch", *task, "--epochs", str(options.epochs)],
         }
+        if options.epochs:
+            arms[f"plain torch, {options.epochs} epochs"] = [*arm("transfer"), "torch", *task, "--epochs", str(options.epochs)]
         found = {name: [] for name in arms}
         for number in range(options.rounds):  # a cache of its own for every round: the first time is what is asked for
             os.environ["TENCH_CACHE"] = f"{scratch}/cache-{number}"
