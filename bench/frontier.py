@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tench.records import RunRecord
 
-FOLDERS = ("results/sprint", "results/distance", "results/recipe")
+FOLDERS = ("results/sprint", "results/distance", "results/recipe", "results/short")
 OURS, OTHERS, LINES = "#0072B2", "#6E6E6E", "#B35900"
 
 
@@ -212,7 +212,7 @@ def draw(found: Sequence[Point], folder: Path) -> None:
         by_time.set(xlabel="minutes, from the start to the score")
         _scale(by_flop, found, [point.pflop for point in found] + [anchor.pflop for anchor in ANCHORS if anchor.pflop])
         _scale(by_time, found, [point.minutes for point in found])
-        by_flop.legend(loc="lower right", frameon=False, fontsize=8)
+        by_flop.legend(loc="upper left", bbox_to_anchor=(0, 0.88), frameon=False, fontsize=8)
         figure.canvas.draw()  # sizes of texts are known only now
         anchors = [(anchor.pflop, anchor.top1, anchor.label, OTHERS) for anchor in ANCHORS if anchor.pflop]
         _label(by_flop, [(point.pflop, point.mean, point.label, OURS) for point in found] + anchors)

@@ -153,19 +153,19 @@ def test_a_row_that_fails_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Pa
 
 
 def test_a_row_that_cannot_go_on_exactly_is_said_and_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
-    """Here because of another number of threads; its checkpoints stay, and --anyway goes on from them."""
+    """Here because of another precision; its checkpoints stay, and --anyway goes on from them."""
     study, source = tiny_study(tiny_net), open_source(tiny_folder)
     with pytest.raises(InterruptedTraining):
         run_study(study, source, tmp_path, ENGINE, watcher=StopAfter(3))
-    two_threads = Engine(threads=2)
-    outcome = run_study(study, source, tmp_path, two_threads)
+    other = ENGINE.model_copy(update={"precision": "bfloat16"})
+    outcome = run_study(study, source, tmp_path, other)
     assert [run.record.row for run in outcome.runs] == ["b"]
     assert [row.name for row in outcome.not_run] == ["a"]
-    assert "engine threads: was 1, is 2" in outcome.not_run[0].reason
+    assert "engine precision: was float32, is bfloat16" in outcome.not_run[0].reason
     assert "--anyway" in outcome.not_run[0].reason
-    anyway = run_study(study, source, tmp_path, two_threads, anyway=True)
+    anyway = run_study(study, source, tmp_path, other, anyway=True)
     assert [run.record.row for run in anyway.runs] == ["a", "b"]
-    assert any("resumed although engine threads" in note for note in anyway.runs[0].record.notes)
+    assert any("resumed although engine precision" in note for note in anyway.runs[0].record.notes)
 
 
 def test_a_run_that_another_process_is_at_work_on_does_not_stop_the_rest(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
