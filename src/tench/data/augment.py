@@ -94,7 +94,7 @@ def mirrored_windows(
 ) -> npt.NDArray[np.uint8]:
     """`crop(augment(...))` of `pixels[indices]`, (n, height, width, 3), where the draws only mirror: (len(indices), side_px, side_px, 3).
 
-    Only the windows are read, a fortieth of the time of whole pictures mirrored and then cut.
+    Only the windows are read, which is far quicker than mirroring whole pictures and then cutting (docs/LOG.md).
     """
     windows = np.empty((len(indices), side_px, side_px, pixels.shape[3]), np.uint8)
     rows = zip(windows, indices.tolist(), corners.tolist(), (draws[:, MIRROR] == 1).tolist(), strict=True)
