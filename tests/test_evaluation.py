@@ -93,7 +93,7 @@ def answered(test: list[bool], unseen: list[bool] | None) -> Predictions:
 
 
 def test_result_scores_test_unseen_and_seen_apart() -> None:
-    found = result(answered([True, True, True, False], [False, True, False, True]), ["x", "y", "z"], epochs=3, train_s=1.5)
+    found = result(answered([True, True, True, False], [False, True, False, True]), ["x", "y", "z"], True, epochs=3, train_s=1.5)
     assert (found.correct, found.n, found.epochs, found.train_s) == (2, 3, 3, 1.5)
     assert found.top1_low < found.top1 == 2 / 3 < found.top1_high
     assert found.unseen is not None, "b of the test, d beside it"
@@ -103,11 +103,18 @@ def test_result_scores_test_unseen_and_seen_apart() -> None:
 
 
 def test_result_without_pretraining_has_no_unseen_score() -> None:
-    found = result(answered([True] * 4, None), ["x", "y", "z"])
+    found = result(answered([True] * 4, None), ["x", "y", "z"], False)
     assert found.unseen is None
     assert found.seen is None
     with pytest.raises(UsageError, match="no pictures"):
-        result(answered([False] * 4, None), ["x", "y", "z"])
+        result(answered([False] * 4, None), ["x", "y", "z"], False)
 
 
 # --- answers of a module ---------------------------------------------------------------------------------------------
+
+
+def test_a_network_that_was_not_pretrained_is_scored_on_never_seen_pictures_but_has_seen_none() -> None:
+    found = result(answered([True, True, True, False], [False, True, False, True]), ["x", "y", "z"], False)
+    assert found.unseen is not None
+    assert found.unseen.n == 2
+    assert found.seen is None

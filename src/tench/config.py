@@ -117,6 +117,9 @@ class Options(Frozen):
     """Stratified, seeded share of the training pictures in use."""
     test_share: float = Field(1.0, gt=0, le=1)
     """The same of the test pictures."""
+    leave_unseen_out: bool = False
+    """Of a training from scratch: do not learn from pictures that no ImageNet pretraining saw, and score them beside the test, so
+    that it can be compared with a pretrained network on them. For transfers TransferOptions decides."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -187,7 +190,8 @@ class StudyRow(Frozen):
 
     name: str
     network: str
-    method: Literal["train", "transfer"] = "train"
+    method: Literal["train", "transfer", "fine_tune"] = "train"
+    """`transfer`: a new head on a frozen network; `fine_tune`: a pretrained network trained on with the row's options."""
     reported_accuracy: float | None = Field(None, ge=0, le=1)
     """Top-1 accuracy the study reports, 0 to 1."""
     reported_correct: int | None = Field(None, ge=0)
@@ -196,7 +200,20 @@ class StudyRow(Frozen):
     note: str = ""
     training_pictures: int | None = Field(None, ge=1)
     """In place of the study's own."""
+    replace: dict[str, str] = {}
+    """Rows of the network's table that are other ones here: what stands there, and what comes in its place ("" for nothing)."""
     options: dict[str, Any] = {}
+
+
+class Conclusion(Frozen):
+    """Something that was claimed of two rows of a study, to be tested across seeds."""
+
+    name: str
+    claim: str
+    """In a sentence."""
+    better: str
+    """The row that is claimed to have the higher accuracy."""
+    worse: str
 
 
 class Study(Frozen):
@@ -214,6 +231,7 @@ class Study(Frozen):
     """The same of the test pictures."""
     options: dict[str, Any] = {}
     rows: tuple[StudyRow, ...] = Field(min_length=1, alias="row")
+    conclusions: tuple[Conclusion, ...] = Field((), alias="conclusion")
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
@@ -221,6 +239,9 @@ class Study(Frozen):
         doubles = sorted({name for name in names if names.count(name) > 1})
         if doubles:
             raise ValueError(f"the row name {', '.join(doubles)} is given more than once; every row needs a name of its own")
+        strange = sorted({row for conclusion in self.conclusions for row in (conclusion.better, conclusion.worse)} - set(names))
+        if strange:
+            raise ValueError(f"a conclusion is about {', '.join(strange)}, which is no row of the study")
         return self
 
 

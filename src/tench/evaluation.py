@@ -80,9 +80,10 @@ def calibration_error(log_probabilities: NDArray[np.floating[Any]], labels: NDAr
     return float(np.abs(gaps).sum()) / len(labels)
 
 
-def result(predictions: Predictions, class_ids: Sequence[str], **facts: Any) -> Result:
+def result(predictions: Predictions, class_ids: Sequence[str], pretrained: bool, **facts: Any) -> Result:
     """The Result of a run: scores of its test pictures, of those never seen in pretraining, and `facts` (epochs, train_s, ...).
 
+    A network that was not `pretrained` has seen none of them, so it has no score of seen ones.
     Raises UsageError if no test picture is among the predictions.
     """
     test = predictions.only(predictions.test)
@@ -97,7 +98,7 @@ def result(predictions: Predictions, class_ids: Sequence[str], **facts: Any) -> 
         ece=found.ece,
         per_class=found.per_class,
         unseen=_share(predictions.correct, predictions.unseen),
-        seen=_share(test.correct, None if test.unseen is None else ~test.unseen),
+        seen=_share(test.correct, ~test.unseen if pretrained and test.unseen is not None else None),
         **facts,
     )
 

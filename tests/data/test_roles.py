@@ -1,6 +1,7 @@
 """Three roles: stratified, seeded, disjoint, and under the study's rules select = test."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,3 +93,17 @@ def test_every_class_has_a_picture_in_every_role_or_an_error_says_which_has_none
         roles(tiny, Rules(), Options(share=0.5))
     with pytest.raises(DataError, match="c in fit"):
         roles(tiny, Rules(select_from="test"), Options(), leave_out=np.array([p.label == 2 for p in tiny.pictures]))
+
+
+def test_a_training_from_scratch_can_leave_out_what_no_pretraining_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = replace(source(), kind="imagenette")
+    unseen = {picture.name for picture in of.pictures[::10]}
+    monkeypatch.setattr("tench.data.roles.unseen_by_imagenet", lambda name: name in unseen)
+    plain, found = roles(of, Rules(), Options()), roles(of, Rules(), Options(leave_unseen_out=True))
+    learnt = {of.pictures[i].name for i in (*found.fit, *found.select)}
+    assert not learnt & unseen
+    assert len(learnt) == 180
+    assert set(found.test) == set(plain.test)
+    assert found.unseen is not None
+    assert {of.pictures[i].name for i in found.unseen} == unseen, "those left out, and those of the test"
+    assert roles(source(), Rules(), Options(leave_unseen_out=True)).fit.tolist() == plain.fit.tolist(), "where names do not tell"

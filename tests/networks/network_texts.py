@@ -50,6 +50,7 @@ Concat, name=sides:
     Conv, 1x1, 3
     Scale, 0.5
   Inception, 1x1=2, 3x3_reduce=2, 3x3=3, 5x5_reduce=1, 5x5=2, pool=2
+Resize, 5x7
 Concat:
   GlobalMaxPool
   GlobalAvgPool

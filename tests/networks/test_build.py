@@ -275,3 +275,10 @@ def test_counting_leaves_the_module_as_it_was() -> None:
     assert count_on_module(network, (8, 6)) == (3 * 4 * 9 + 4 + 8 + 96 * 2 + 2, 3 * 4 * 9 * 24 + 96 * 2)
     assert [part.training for part in network] == [True, False, True, True]
     assert not network[1].running_mean.any()
+
+
+def test_resize_is_bilinear_with_half_pixel_centres() -> None:
+    network = made("Resize, 4x2")
+    x = torch.tensor([[0.0, 4.0], [8.0, 12.0]]).expand(1, 3, 2, 2)
+    rows = [[0.0, 4.0], [2.0, 6.0], [6.0, 10.0], [8.0, 12.0]]  # centres of four rows lie at -1/4, 1/4, 3/4, 5/4 of two
+    assert network.resize_1(x)[0, 0].tolist() == rows

@@ -12,7 +12,7 @@ from torch import nn
 
 from tench.config import Preprocessing
 from tench.errors import DownloadError, NotFoundError, TableError, UsageError, WeightsError
-from tench.networks.reference import from_table, load_pretrained, network
+from tench.networks.reference import from_table, load_pretrained, network, with_rows_replaced
 from tench.networks.table import builtin_table, builtin_tables, parse
 
 PX32 = Preprocessing(height_px=32, width_px=32, mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
@@ -351,3 +351,19 @@ def test_without_weights_googlenet_says_how_to_get_them(tmp_path: Path, monkeypa
 def test_the_studys_networks_have_no_pretrained_weights() -> None:
     with pytest.raises(UsageError, match="network_84_8153 has no pretrained weights"):
         load_pretrained("network_84_8153")
+
+
+def test_rows_of_a_table_are_replaced_taken_away_and_added() -> None:
+    of = network("network_84_8153")
+    changes = {"AvgPool, 2x2": "Resize, 14x14\nAvgPool, 2x2", "FullyConnected, 768": "FullyConnected, 4096", "Dropout, 0.35": ""}
+    wide = with_rows_replaced(of, changes)
+    assert wide.table is not None
+    rows = [row.text for row in wide.table.layers()]
+    assert rows.count("FullyConnected, 4096") == 2
+    assert "Dropout, 0.35" not in rows
+    small = wide.table.resized(48)
+    first = next(row for row in small.layers() if row.kind == "FullyConnected")
+    assert first.input_shape == (512, 7, 7), "as wide as at 224 pixels"
+    assert wide.name != of.name
+    with pytest.raises(TableError, match="no row 'Conv, 9x9, 1'"):
+        with_rows_replaced(of, {"Conv, 9x9, 1": ""})

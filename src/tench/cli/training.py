@@ -1,5 +1,6 @@
 """Verbs that train: train, transfer, study, resume."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from tench.cli.app import (
 if TYPE_CHECKING:
     from tench.comparison import ResultsTable
     from tench.records import Run
+    from tench.studies.conclusions import Finding
 
 LearnRate = Annotated[float | None, typer.Option("--learn-rate", help="Initial learning rate.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs at most.")]
@@ -182,8 +184,12 @@ def _number(text: str) -> float:
 
 @app.command()
 def study(
-    file: Annotated[str, typer.Argument(help="study (the report's rows), quick, frontier, or a .toml file of your own.")] = "study",
+    file: Annotated[
+        str, typer.Argument(help="study (the report's rows), quick, frontier, conclusions, rates, or your own .toml.")
+    ] = "study",
     quick: Annotated[bool, typer.Option("--quick", help="The quick study: minutes, on a part of the pictures.")] = False,
+    conclusions: Annotated[bool, typer.Option("--conclusions", help="The report's conclusions as controlled experiments.")] = False,
+    budget: Annotated[str | None, typer.Option("--budget", help="Such as 90min or 8h: run only what is forecast to fit.")] = None,
     rows: Annotated[str | None, typer.Option("--rows", help="Only these rows, their names parted by commas.")] = None,
     size: Size = None,
     epochs: Epochs = None,
@@ -207,10 +213,11 @@ def study(
     from tench import api
     from tench.config import load_study
     from tench.console import teller
+    from tench.studies.conclusions import findings
     from tench.studies.entries import Choices
     from tench.studies.publish import publish
 
-    found = load_study("quick" if quick else file)
+    found = load_study("quick" if quick else "conclusions" if conclusions else file)
     source = opened(data, skip_bad, quiet)
     choices = Choices(
         recipe=recipe_name(recipe, semantics),
@@ -218,15 +225,40 @@ def study(
         size_px=size,
         seeds=_seeds(seeds),
         options={key: value for key, value in {"epochs": epochs, "share": share, "test_share": test_share}.items() if value is not None},
+        budget_s=_seconds(budget) if budget else None,
     )
     watcher = teller(quiet)
     outcome = api.study(found, source, choices=choices, weights=weights, device=device, threads=threads, watcher=watcher, anyway=anyway)
     _print_table(outcome.table, format)
     if format is Format.text and found.description:
         typer.echo(" ".join(found.description.split()))
+    if format is Format.text:
+        _print_findings(findings(found, outcome.runs))
     if save:
         publish(outcome, save)
         watcher.say(f"Written to {save}: table.md, table.csv, table.json and the records of {len(outcome.runs)} runs.")
+
+
+def _print_findings(found: "Sequence[Finding]") -> None:
+    for finding in found:
+        typer.echo(finding.sentence)
+    wanting = [finding.conclusion.name for finding in found if finding.wants_more_seeds]
+    if wanting:
+        typer.echo(
+            f"More seeds (--seeds) are wanted until the interval is within one point either way, whatever it shows: {'; '.join(wanting)}."
+        )
+
+
+def _seconds(text: str) -> float:
+    """Seconds of "90min", "8h", "1.5h" or "600s"."""
+    from tench.errors import ConfigError
+
+    units = {"h": 3600.0, "min": 60.0, "s": 1.0}
+    number = text.rstrip("hmins ")
+    try:
+        return float(number) * units[text[len(number) :].strip()]
+    except (ValueError, KeyError):
+        raise ConfigError(f"The budget '{text}' cannot be read; write a number with h, min or s, such as 90min.") from None
 
 
 def _seeds(text: str) -> list[int]:

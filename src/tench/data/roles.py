@@ -29,10 +29,11 @@ class Roles:
 def roles(source: Source, rules: Rules, options: Options, leave_out: NDArray[np.bool_] | None = None) -> Roles:
     """The roles of the pictures under `rules` and `options`.
 
-    `leave_out`, bool of shape (n_pictures,), holds training pictures out of `fit` and `select`; test pictures stay what they
-    are. `options.share` and `options.test_share` take a part of each class's training and test pictures; the part for a
-    smaller share lies within that for a larger one. Raises DataError if a class has nothing left for a role.
+    `leave_out`, bool of shape (n_pictures,), holds training pictures out of `fit` and `select` (None: what the options leave
+    out); test pictures stay what they are. `options.share` and `options.test_share` take a part of each class's training and
+    test pictures; the part for a smaller share lies within that for a larger one. Raises DataError if a class has nothing left for a role.
     """
+    leave_out = left_out(source, options) if leave_out is None else leave_out
     in_train = np.array([picture.split == "train" for picture in source.pictures], dtype=np.bool_)
     held_out = in_train & leave_out if leave_out is not None else np.zeros_like(in_train)
     train = _part(source, in_train & ~held_out, options.share, options.seed, "share")
@@ -72,6 +73,18 @@ def _unseen(source: Source, scored: NDArray[np.bool_]) -> Indices | None:
     if source.kind != "imagenette":
         return None
     return _indices(scored & np.array([unseen_by_imagenet(picture.name) for picture in source.pictures], dtype=np.bool_))
+
+
+def unseen_training_pictures(source: Source) -> NDArray[np.bool_] | None:
+    """Training pictures that ImageNet pretraining never saw, bool (n,), by their file names; None where names do not tell."""
+    if source.kind != "imagenette":
+        return None
+    return np.array([picture.split == "train" and unseen_by_imagenet(picture.name) for picture in source.pictures])
+
+
+def left_out(source: Source, options: Options) -> NDArray[np.bool_] | None:
+    """What `options.leave_unseen_out` keeps out of a training from scratch, bool (n,); None: nothing, or names do not tell."""
+    return unseen_training_pictures(source) if options.leave_unseen_out else None
 
 
 def _indices(mask: NDArray[np.bool_]) -> Indices:

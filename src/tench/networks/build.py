@@ -208,6 +208,11 @@ def _(row: layers.GlobalAvgPool, shape: Shape) -> nn.Module:
 
 
 @_module.register
+def _(row: layers.Resize, shape: Shape) -> nn.Module:
+    return nn.Upsample(row.size, mode="bilinear", align_corners=False)
+
+
+@_module.register
 def _(row: layers.FullyConnected, shape: Shape) -> nn.Module:
     return FullyConnected(shape[0] * shape[1] * shape[2], row)
 

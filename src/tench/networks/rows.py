@@ -142,3 +142,23 @@ def place(source: str, row: Row, following: Sequence[Row] = ()) -> str:
     """Where a row is, for messages: file, line where it has one, and the row itself, which the rows `following` come after."""
     line = f"line {row.line}, " if row.line else ""
     return f"{source}, {line}row '{row.text(following)}'"
+
+
+def _windows(side_px: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
+    """How many windows fit along a side; 0 or less: none. The ceil rule is Caffe's and torch's."""
+    room = side_px + 2 * padding - kernel
+    if room < 0 or not ceil:
+        return room // stride + 1
+    windows = -(-room // stride) + 1
+    return windows - 1 if (windows - 1) * stride >= side_px + padding else windows
+
+
+def slide(shape: Shape, kernel: Pair, stride: Pair, padding: Pair, ceil: bool = False) -> Pair:
+    """(height, width) of what a window gives that slides over `shape`. Raises TableError if it is larger than the input."""
+    sides = [_windows(side, k, s, p, ceil) for side, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True)]
+    if min(sides) < 1:
+        raise TableError(
+            f"a window of {kernel[0]}x{kernel[1]} does not fit into the {shape[1]}x{shape[2]} pixels that are left here,"
+            " and less than 1 pixel would remain. Take larger pictures, or leave out a pool or a stride before this row"
+        )
+    return sides[0], sides[1]

@@ -11,7 +11,7 @@ from tench.config import Engine, Study, StudyRow, TransferOptions, load_recipe
 from tench.data.sources import Source
 from tench.errors import NotFoundError, UsageError
 from tench.networks.pretrained import find_googlenet_weights
-from tench.networks.reference import Network, network
+from tench.networks.reference import Network, network, with_rows_replaced
 from tench.records import Run
 from tench.training.plan import Plan
 
@@ -30,6 +30,8 @@ class Choices:
     seeds: Sequence[int] = (0,)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of training, for every row: epochs, share, test_share, learn_rate, ..."""
+    budget_s: float | None = None
+    """Seconds: of what is not finished, only as much is run, in the study's order, as is forecast to fit."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Entry:
     row: StudyRow
     plan: Plan
     how: TransferOptions | None = None
+
+    @property
+    def steps(self) -> bool:
+        """Whether it is trained step by step, so that it can be interrupted and gone on with."""
+        return self.kind == "train" or (self.how is not None and self.how.method == "fine_tune")
 
     @property
     def identity(self) -> str:
@@ -64,7 +71,7 @@ class Entry:
         """Options that cannot act before the last epoch has ended, such as "patience 5"; empty where there are none."""
         options = self.plan.options
         beyond = {"patience": 1, "drop_period": 0}  # the first validation always improves
-        values = {key: getattr(options, key) for key in beyond} if self.kind == "train" else {}
+        values = {key: getattr(options, key) for key in beyond} if self.steps else {}
         return ", ".join(f"{key} {value}" for key, value in values.items() if value and value + beyond[key] >= options.epochs)
 
 
@@ -80,12 +87,12 @@ def entries(study: Study, source: Source, engine: Engine, choices: Choices, weig
     found: list[Entry] = []
     missing: list[NotRun] = []
     for row in _chosen(study, choices.rows):
-        of_network = network(row.network)
-        if row.method == "transfer" and row.network == "googlenet" and find_googlenet_weights(weights) is None:
+        of_network = with_rows_replaced(network(row.network), row.replace) if row.replace else network(row.network)
+        if row.method != "train" and row.network == "googlenet" and find_googlenet_weights(weights) is None:
             missing.append(NotRun(row.name, NO_WEIGHTS, row.reported_accuracy))
             continue
         for seed in choices.seeds:
-            make = _training if row.method == "train" else _transfers
+            make = _transfers if row.method == "transfer" else _training
             found += make(study, row, of_network, source, engine, choices, seed)
     return found, missing
 
@@ -104,7 +111,10 @@ def _training(study: Study, row: StudyRow, of_network: Network, source: Source, 
     size = {"size_px": round(of_network.input_px * side / TABLE_SIDE_PX)} if side else {}
     own = _shares(study, row, source) | study.options | row.options
     options = recipe.resolve(own, dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
-    return [Entry(row.name, "train", row, Plan(of_network, source, recipe, options, engine))]
+    plan = Plan(of_network, source, recipe, options, engine)
+    if row.method == "fine_tune":
+        return [Entry(row.name, "transfer", row, plan, TransferOptions(method="fine_tune"))]
+    return [Entry(row.name, "train", row, plan)]
 
 
 def _transfers(

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from tench.config import Preprocessing
 from tench.data.cache import decoding_s
-from tench.data.roles import roles
+from tench.data.roles import roles, unseen_training_pictures
 from tench.studies.entries import Entry
 from tench.training.outcome import to_score
 from tench.training.plan import Plan
-from tench.training.transfer import unseen_training_pictures
 from tench.training.trial import Stepper
 
 TIMED_STEPS = 3
@@ -73,10 +72,10 @@ def _macs_of(plan: Plan, px: int) -> int:
 def _all_macs(entry: Entry, passed: set[int]) -> float:
     """Multiply-adds of all passes over pictures that the entry makes; `passed`, to which it adds, have their features already."""
     plan = entry.plan
-    if entry.kind != "train":
+    if not entry.steps:
         left_out = unseen_training_pictures(plan.source)
         parts = roles(plan.source, plan.rules, plan.options, left_out)
-        wanted = set(to_score(parts, pretrained=True).tolist())
+        wanted = set(to_score(parts, beside=True).tolist())
         if entry.kind == "transfer":
             wanted |= {*parts.fit.tolist(), *parts.select.tolist()}
         new = wanted - passed

@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tench.comparison import as_csv, as_json, as_markdown
-from tench.records import Run, write_bytes_atomically
+from tench.records import Run, write_bytes_atomically, write_json_atomically
+from tench.studies.conclusions import findings
 from tench.studies.run import Outcome
 
 PUBLISHED = ("record.json", "history.jsonl", "predictions.npz")
 
 
 def publish(outcome: Outcome, folder: Path) -> None:
-    """Write the table as Markdown, CSV and JSON into `folder`, and the small files of every run below `folder/runs`."""
+    """Write the table as Markdown, CSV and JSON into `folder`, the verdicts where the study has conclusions,
+    and the small files of every run below `folder/runs`."""
     folder.mkdir(parents=True, exist_ok=True)
     table = outcome.table
     for name, text in (("table.md", as_markdown(table)), ("table.csv", as_csv(table)), ("table.json", as_json(table))):
         write_bytes_atomically(folder / name, (text.rstrip() + "\n").encode())
+    if found := findings(outcome.study, outcome.runs):
+        write_json_atomically(folder / "verdicts.json", [finding.as_dict() for finding in found])
     publish_runs(outcome.runs, folder / "runs")
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ from tench.data.sources import Source
 from tench.errors import InterruptedTraining, TenchError, TrainingError
 from tench.records import Run, list_runs
 from tench.studies.entries import Choices, Entry, entries
-from tench.studies.forecast import forecast
+from tench.studies.forecast import Forecast, forecast
 from tench.training.feed import training_batches
 from tench.training.loop import Watcher
 from tench.training.train import resume, train
-from tench.training.transfer import transfer, untrained
+from tench.training.transfer import resume_fine_tuning, transfer, untrained
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,16 @@ def run_study(
     to_do = [entry for entry in wanted if not entry.finished(before)]
     _refuse_too_large_batches(to_do)
     _say_idle(to_do, watcher)
-    _say_forecast(to_do, len(wanted), watcher)
+    expected = forecast(to_do)
+    _say_forecast(to_do, len(wanted), expected, watcher)
+    beyond = _beyond_budget(to_do, expected, choices.budget_s if choices else None, watcher)
+    wanted = [entry for entry in wanted if entry not in beyond]
+    not_run += [
+        NotRun(f"{entry.name}, seed {entry.plan.options.seed}", "beyond the budget", entry.row.reported_accuracy) for entry in beyond
+    ]
     done: list[Run] = []
     for number, entry in enumerate(wanted, start=1):
-        title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.kind == "train" else "")
+        title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.steps else "")
         try:
             done.append(_finished(entry, title, [*done, *before], study, runs, weights, watcher, anyway))
         except InterruptedTraining:
@@ -82,8 +90,9 @@ def _finished(
     if failed := entry.failed(before):
         raise TrainingError(f"{failed.record.failure} (before, as {failed.id}; to try it again: tench runs delete {failed.id})")
     begun = entry.unfinished(before)
-    if begun and entry.kind == "train":
-        return resume(begun, entry.plan, watcher, anyway)
+    if begun and entry.steps:
+        go_on = resume if entry.kind == "train" else partial(resume_fine_tuning, weights=weights)
+        return go_on(begun, entry.plan, watcher=watcher, anyway=anyway)
     if entry.row.note:
         about["notes"] = (entry.row.note,)
     if entry.kind == "train":
@@ -94,7 +103,7 @@ def _finished(
 
 
 def _refuse_too_large_batches(to_do: Sequence[Entry]) -> None:
-    for plan in (entry.plan for entry in to_do if entry.kind == "train"):
+    for plan in (entry.plan for entry in to_do if entry.steps):
         training_batches(roles(plan.source, plan.rules, plan.options).fit, plan.rules, plan.options, epoch=0)
 
 
@@ -107,12 +116,24 @@ def _say_idle(to_do: Sequence[Entry], watcher: Watcher) -> None:
             watcher.say(f"Within {epochs} epochs {idle} cannot act: {', '.join(dict.fromkeys(names))}.")
 
 
-def _say_forecast(to_do: Sequence[Entry], wanted: int, watcher: Watcher) -> None:
+def _beyond_budget(to_do: Sequence[Entry], expected: Forecast, budget_s: float | None, watcher: Watcher) -> list[Entry]:
+    """The entries from the first one that the forecast no longer sees end within the budget."""
+    if budget_s is None:
+        return []
+    ends = accumulate(expected.seconds, initial=expected.decoding_s)
+    fitting = sum(end <= budget_s for end in islice(ends, 1, None))
+    if fitting < len(to_do):
+        watcher.say(
+            f"The budget of {duration(budget_s)} is enough for {fitting} of these runs; the same command later goes on with the others."
+        )
+    return list(to_do[fitting:])
+
+
+def _say_forecast(to_do: Sequence[Entry], wanted: int, expected: Forecast, watcher: Watcher) -> None:
     if not to_do:
         return watcher.say(f"All {wanted} runs of the study are finished." if wanted else "No row of the study can be run.")
-    expected = forecast(to_do)
     # Patience may end a training earlier, and features may have been kept from before.
-    shorter = any(entry.kind != "train" or entry.plan.options.patience for entry in to_do)
+    shorter = any(not entry.steps or entry.plan.options.patience for entry in to_do)
     most = "at most about" if shorter else "about"
     return watcher.say(
         f"{len(to_do)} of {wanted} runs are to be made: {most} {duration(expected.total_s)}, {duration(expected.decoding_s)} of it"

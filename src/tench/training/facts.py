@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tench.config import Recipe, load_recipe
+from tench.data.roles import Roles
 from tench.records import ClassFacts, DataFacts, NetworkFacts, RunRecord, run_id
 from tench.runtime import code_identity, machine_facts, now, versions
 from tench.training.feed import training_batches
@@ -35,7 +36,7 @@ def record_of(plan: Plan, prepared: Prepared, kind: Any, **about: Any) -> RunRec
         versions=versions(),
         code_sha256=code_identity(),
         seed=plan.options.seed,
-        notes=(*_notes(plan), *about.pop("notes", ())),
+        notes=(*_notes(plan, prepared.roles), *about.pop("notes", ())),
         **about,
     )
 
@@ -83,10 +84,11 @@ def _never_shown(plan: Plan, fit: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(plan.source.pictures[i].name for i in np.setdiff1d(fit, shown))
 
 
-def _notes(plan: Plan) -> list[str]:
+def _notes(plan: Plan, parts: Roles) -> list[str]:
     notes = {
         "stopped on its test pictures": plan.rules.select_from == "test",
         "layers reconstructed": plan.network.origin == "reconstructed",
+        "none left out: which pictures no pretraining saw is not known": plan.options.leave_unseen_out and parts.unseen is None,
     }
     return [note for note, holds in notes.items() if holds]
 

@@ -15,20 +15,20 @@ from tench.records import Predictions, Run, RunRecord
 from tench.runtime import now
 
 
-def to_score(parts: Roles, pretrained: bool) -> NDArray[np.int64]:
-    """Indices of the pictures to score: the test ones, then, for a pretrained network, those kept out of training because
-    its pretraining never saw them."""
-    if not pretrained or parts.unseen is None:
+def to_score(parts: Roles, beside: bool) -> NDArray[np.int64]:
+    """Indices of the pictures to score: the test ones, then, where `beside`, those kept out of training because no
+    pretraining saw them."""
+    if not beside or parts.unseen is None:
         return parts.test
     return np.concatenate([parts.test, np.setdiff1d(parts.unseen, parts.test)])
 
 
-def predictions(source: Source, parts: Roles, answers: NDArray[np.float32], pretrained: bool) -> Predictions:
+def predictions(source: Source, parts: Roles, answers: NDArray[np.float32], beside: bool) -> Predictions:
     """`answers`, log-probabilities (n, classes) of the pictures `to_score` names, with what is known of those pictures."""
-    scored = to_score(parts, pretrained)
+    scored = to_score(parts, beside)
     names = np.array([source.pictures[i].name for i in scored])
     labels = np.array([source.pictures[i].label for i in scored], dtype=np.int64)
-    unseen = np.isin(scored, parts.unseen) if pretrained and parts.unseen is not None else None
+    unseen = np.isin(scored, parts.unseen) if beside and parts.unseen is not None else None
     return Predictions(answers, labels, names, np.arange(len(scored)) < len(parts.test), unseen)
 
 
@@ -37,7 +37,8 @@ def finish(run: Run, module: nn.Module, scores: Predictions, **facts: Any) -> No
     save_weights(module, run.weights_path, weights_metadata(run.record))
     run.save_predictions(scores)
     ids = [entry.id for entry in run.record.data.classes]
-    outcome = result(scores, ids, weights_sha256=sha256_of(run.weights_path), **facts)
+    pretrained = run.record.network.weights_sha256 is not None
+    outcome = result(scores, ids, pretrained, weights_sha256=sha256_of(run.weights_path), **facts)
     run.update(status="finished", finished=now(), result=outcome)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from tench.config import Engine, Options, Preprocessing, Recipe, Rules
 from tench.data.cache import decoded
-from tench.data.roles import Roles, roles
+from tench.data.roles import Roles, left_out, roles
 from tench.data.sources import Source
 from tench.data.statistics import pixel_statistics
 from tench.errors import ConfigError, RecordError, TenchError
@@ -110,7 +110,7 @@ def prepare(plan: Plan) -> Prepared:
     if per_pixel:
         module.get_buffer("normalise.mean").copy_(torch.from_numpy(found.mean_picture).permute(2, 0, 1))
     place(module, plan.engine)
-    return Prepared(module, feed_of(plan, pixels), parts, preprocessing)
+    return Prepared(module, feed_of(plan, pixels), parts, preprocessing, left_out(plan.source, plan.options))
 
 
 def feed_of(plan: Plan, pixels: np.ndarray) -> Feed:

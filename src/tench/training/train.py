@@ -121,15 +121,15 @@ def carry_out(
 
 
 def _finish(plan: Plan, prepared: Prepared, run: Run, training: Training, why: str) -> None:
-    pretrained = run.record.network.weights_sha256 is not None
-    indices = to_score(prepared.roles, pretrained)
+    beside = run.record.network.weights_sha256 is not None or plan.options.leave_unseen_out
+    indices = to_score(prepared.roles, beside)
     answers = log_probabilities(prepared.module, prepared.feed.pixels, indices, plan.engine)
     p, history = training.progress, run.history()
     line = history[p.best_epoch if plan.rules.result == "best" and p.best_epoch is not None else -1]
     finish(
         run,
         prepared.module,
-        predictions(plan.source, prepared.roles, answers.log_probabilities, pretrained),
+        predictions(plan.source, prepared.roles, answers.log_probabilities, beside),
         select_top1=line["select_top1"],
         select_loss=line["select_loss"],
         epochs=len(history),

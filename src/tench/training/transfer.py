@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from tench.config import TransferOptions
 from tench.data.cache import decoded
-from tench.data.imagenette import unseen_by_imagenet
-from tench.data.roles import roles
+from tench.data.roles import roles, unseen_training_pictures
 from tench.data.sources import Source
 from tench.errors import ResumeError, UsageError
 from tench.networks.build import TableNetwork
@@ -47,22 +46,18 @@ class Pretrained:
     prepared: Prepared
 
 
-def unseen_training_pictures(source: Source) -> NDArray[np.bool_] | None:
-    """Training pictures that ImageNet pretraining never saw, bool (n,), by their file names; None where names do not tell."""
-    if source.kind != "imagenette":
-        return None
-    return np.array([picture.split == "train" and unseen_by_imagenet(picture.name) for picture in source.pictures])
-
-
 def load(plan: Plan, weights: Path | None, leave_unseen_out: bool) -> Pretrained:
     """The pretrained network of the plan, the pictures at its size, and their roles."""
     apply_engine(plan.engine)
     backbone = load_pretrained(plan.network.reference, weights)
     place(backbone, plan.engine)
-    pixels = decoded(plan.source, backbone.preprocessing)
+    preprocessing = backbone.preprocessing
+    if plan.px != plan.network.input_px:
+        preprocessing = preprocessing.model_copy(update={"height_px": plan.px, "width_px": plan.px})
+    pixels = decoded(plan.source, preprocessing)
     left_out = unseen_training_pictures(plan.source) if leave_unseen_out else None
     parts = roles(plan.source, plan.rules, plan.options, left_out)
-    prepared = Prepared(backbone, feed_of(plan, pixels), parts, backbone.preprocessing, left_out)
+    prepared = Prepared(backbone, feed_of(plan, pixels), parts, preprocessing, left_out)
     return Pretrained(backbone, _tensors_sha256(backbone), prepared)
 
 
@@ -101,7 +96,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
     notes = (*about.pop("notes", ()), "untrained: the classes' own ImageNet outputs")
     run = _begin_anew(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
     with run.held():
-        found = _features(plan, pretrained, to_score(pretrained.prepared.roles, pretrained=True), watcher)
+        found = _features(plan, pretrained, to_score(pretrained.prepared.roles, beside=True), watcher)
         _finish(plan, pretrained, run, start, found, wall_s=time.monotonic() - began)
     return run
 
@@ -114,7 +109,7 @@ def _frozen(plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path
     parts = pretrained.prepared.roles
     run = _begin_anew(plan, _record(plan, pretrained, "transfer", how, **about), runs)
     with run.held():
-        needed = np.concatenate([parts.fit, parts.select, to_score(parts, pretrained=True)])
+        needed = np.concatenate([parts.fit, parts.select, to_score(parts, beside=True)])
         found = _features(plan, pretrained, needed, watcher)
         labels = torch.from_numpy(pretrained.prepared.feed.labels[needed])
         n_fit, n_select = len(parts.fit), len(parts.select)
@@ -152,7 +147,7 @@ def _features(plan: Plan, pretrained: Pretrained, indices: NDArray[np.int64], wa
 
 def _finish(plan: Plan, pretrained: Pretrained, run: Run, head: Head, found: Tensor, **facts: Any) -> None:
     answers = head.log_probabilities(found).numpy()
-    scores = predictions(plan.source, pretrained.prepared.roles, answers, pretrained=True)
+    scores = predictions(plan.source, pretrained.prepared.roles, answers, beside=True)
     finish(run, with_head(plan, pretrained, head), scores, **facts)
 
 

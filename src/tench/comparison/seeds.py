@@ -1,0 +1,158 @@
+"""Whether recipes differ: the same seeds trained under both, paired differences, an interval over seeds, a verdict in words."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from tench.errors import UsageError
+
+Verdict = Literal["supported", "contradicted", "no difference that matters", "open"]
+
+MATTERS = 0.01
+"""Differences of top-1 below one point are taken for too small to matter, and intervals narrower than that either way for narrow enough."""
+
+
+@dataclass(frozen=True)
+class ArmsComparison:
+    """Two arms (all else being equal, runs that differ in their seed only), paired by seed. Shares are of top-1, -1 to 1."""
+
+    a: str
+    """The first arm's name."""
+    b: str
+    seeds: tuple[int, ...]
+    """Those that both arms were trained with, rising."""
+    differences: tuple[float, ...]
+    """The first arm's top-1 less the second's, a seed each."""
+    mean: float
+    sd: float
+    """Of the differences, over seeds (divisor n - 1)."""
+    low: float
+    """Of the 95 % interval of the mean difference, paired t over seeds, like `high`."""
+    high: float
+    p_sign_flip: float
+    """Two-sided and exact: of all ways of swapping the arms within seeds, the share with a mean as far from 0 or farther."""
+    least_p: float
+    """The least that `p_sign_flip` can be with so many seeds."""
+    verdict: Verdict
+    claimed: int | None = None
+    """1: the first arm was claimed to be better; -1: the second; None: nothing was claimed."""
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval; at this spread also the smallest mean difference that so many seeds could have shown."""
+        return (self.high - self.low) / 2
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words: of recipes, over seeds."""
+        interval = f"95 % interval of the mean difference {_points(self.low)} to {_points(self.high)} points, paired by seed"
+        chance = f"sign-flip test p {self.p_sign_flip:.2g}, which {len(self.seeds)} seeds cannot bring below {self.least_p:.2g}"
+        return f"{self._opening}: over {_seeds(self.seeds)} {self._difference} ({interval}; {chance}).{self._closing}"
+
+    @property
+    def _opening(self) -> str:
+        return self.verdict[0].upper() + self.verdict[1:]
+
+    @property
+    def _difference(self) -> str:
+        if round(self.mean, 4) == 0:
+            return f"{self.a} and {self.b} are equal on average"
+        higher, lower = (self.a, self.b) if self.mean > 0 else (self.b, self.a)
+        return f"{higher} is {100 * abs(self.mean):.2f} points above {lower} on average"
+
+    @property
+    def _closing(self) -> str:
+        if self.verdict == "open":
+            return f" With this spread, {len(self.seeds)} seeds could have shown a gap of {100 * self.half_width:.2f} points or more."
+        if self.verdict == "no difference that matters":
+            return " The interval lies within one point either way."
+        if max(-self.low, self.high) <= MATTERS:
+            return " It is a difference of less than one point."
+        return ""
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    run_on = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"{len(seeds)} seeds (" + (f"{seeds[0]} to {seeds[-1]}" if run_on else ", ".join(map(str, seeds))) + ")"
+
+
+def compare_seeds(a: Mapping[int, float], b: Mapping[int, float], name_a: str, name_b: str, claimed: int | None = None) -> ArmsComparison:
+    """Compare two arms, given as top-1 (shares, 0 to 1) by seed; only seeds that both have count.
+
+    The interval is Student's (1908), Biometrika 6, 1, of the paired differences; bootstrapping a handful of seeds would be too
+    narrow. `claimed`: 1 where the first was said to be better, -1 where the second. Raises UsageError with fewer than two
+    common seeds.
+    """
+    seeds = tuple(sorted(a.keys() & b.keys()))
+    if len(seeds) < 2:
+        raise UsageError(
+            f"{name_a} and {name_b} have {len(seeds) or 'no'} seed{'s'[len(seeds) == 1 :]} in common; a comparison of recipes needs"
+            " at least two. Train both with the same seeds."
+        )
+    differences = tuple(a[seed] - b[seed] for seed in seeds)
+    low, high = paired_t(differences)
+    return ArmsComparison(
+        a=name_a,
+        b=name_b,
+        seeds=seeds,
+        differences=differences,
+        mean=fmean(differences),
+        sd=stdev(differences),
+        low=low,
+        high=high,
+        p_sign_flip=sign_flip(differences),
+        least_p=least_sign_flip_p(len(seeds)),
+        verdict=_verdict(low, high, claimed),
+        claimed=claimed,
+    )
+
+
+def _verdict(low: float, high: float, claimed: int | None) -> Verdict:
+    if low > 0 or high < 0:
+        found = 1 if low > 0 else -1
+        return "supported" if claimed in (None, found) else "contradicted"
+    return "no difference that matters" if max(-low, high) <= MATTERS else "open"
+
+
+def paired_t(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The t interval of the mean of two or more differences, low and high."""
+    from scipy.stats import t  # slow to import, and only needed here
+
+    half = float(t.ppf((1 + confidence) / 2, len(differences) - 1)) * stdev(differences) / math.sqrt(len(differences))
+    return fmean(differences) - half, fmean(differences) + half
+
+
+def sign_flip(differences: Sequence[float]) -> float:
+    """Two-sided exact p of the sign-flip (randomisation) test of a mean of 0: all 2^n sign patterns are counted.
+
+    Fisher (1935), The Design of Experiments, section 21.
+    """
+    ways = {0.0: 1}
+    for difference in differences:  # sums that agree to 12 decimals are one: of shares of pictures there are few different ones
+        longer: dict[float, int] = {}
+        for total, count in ways.items():
+            for changed in (total + difference, total - difference):
+                key = round(changed, 12)
+                longer[key] = longer.get(key, 0) + count
+        ways = longer
+    observed = abs(math.fsum(differences)) - 1e-9
+    return sum(count for total, count in ways.items() if abs(total) >= observed) / 2.0 ** len(differences)
+
+
+def least_sign_flip_p(n_seeds: int) -> float:
+    """The least p that the sign-flip test can give: 2 patterns of 2^n; 0.25 at 3 seeds, 0.0625 at 5, 0.03125 at 6."""
+    return min(1.0, 2 / 2.0**n_seeds)
+
+
+def wants_more_seeds(half_width: float) -> bool:
+    """Whether more seeds should be trained: until the interval reaches one point either way (a share, 0.01) or less.
+
+    It looks at the width alone, never at the sign of what was found: to go on until a difference shows would find one by chance.
+    """
+    return half_width > MATTERS

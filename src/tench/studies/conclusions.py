@@ -1,0 +1,97 @@
+"""What was claimed of a study's rows, tested: each claim compares two rows over the seeds that both were trained with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tench.comparison.seeds import ArmsComparison, compare_seeds, wants_more_seeds
+from tench.config import Conclusion, Study
+from tench.records import Run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A conclusion and what the runs say of it; `comparison` is None where too few seeds of both rows are finished."""
+
+    conclusion: Conclusion
+    comparison: ArmsComparison | None
+    note: str = ""
+    """What keeps the comparison from being made, or from being fair."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        return self.comparison.verdict if self.comparison else "not tested"
+
+    @property
+    def wants_more_seeds(self) -> bool:
+        """Whether the interval is still wider than one point either way: a rule that does not look at what was found."""
+        return self.comparison is None or wants_more_seeds(self.comparison.half_width)
+
+    @property
+    def sentence(self) -> str:
+        """Claim and finding in words."""
+        found = self.comparison.sentence if self.comparison else "Not tested"
+        return f"({self.conclusion.name}) {self.conclusion.claim} {found}{'' if self.comparison else ':'} {self.note}".strip()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON: shares -1 to 1."""
+        compared = asdict(self.comparison) | {"half_width": self.comparison.half_width} if self.comparison else None
+        more = {"verdict": self.verdict, "note": self.note, "sentence": self.sentence, "wants_more_seeds": self.wants_more_seeds}
+        return self.conclusion.model_dump() | {"comparison": compared} | more
+
+
+def findings(study: Study, runs: Sequence[Run]) -> tuple[Finding, ...]:
+    """What the finished `runs` of `study` say of each of its conclusions, in the study's order."""
+    return tuple(_finding(conclusion, study, runs) for conclusion in study.conclusions)
+
+
+def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Finding:
+    arms = [_scored(study, row, runs) for row in (conclusion.better, conclusion.worse)]
+    better, worse = ({run.record.seed: run for run in arm} for arm in arms)
+    common = better.keys() & worse.keys()
+    if len(common) < 2:
+        lacking = f"{conclusion.better} has {_count(better)}, {conclusion.worse} {_count(worse)}; two in common are the least."
+        return Finding(conclusion, None, lacking)
+    runs_of_both = [*better.values(), *worse.values()]
+    score = _unseen if any(run.record.network.weights_sha256 for run in runs_of_both) else _top1
+    shares = [{seed: score(run) for seed, run in arm.items()} for arm in (better, worse)]
+    compared = compare_seeds(shares[0], shares[1], conclusion.better, conclusion.worse, claimed=1)
+    return Finding(conclusion, compared, " ".join(_remarks(runs_of_both)))
+
+
+def _scored(study: Study, row: str, runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.record.study == study.name and run.record.row == row and run.record.result is not None]
+
+
+def _top1(run: Run) -> float:
+    assert run.record.result is not None
+    return run.record.result.top1
+
+
+def _unseen(run: Run) -> float:
+    """Of a comparison with a pretrained network: the score on what its pretraining never saw, where that is known."""
+    unseen = run.record.result.unseen if run.record.result else None
+    return unseen.top1 if unseen else _top1(run)
+
+
+def _count(arm: dict[int, Run]) -> str:
+    return f"{len(arm)} finished seed{'' if len(arm) == 1 else 's'}"
+
+
+def _remarks(runs: Sequence[Run]) -> Iterable[str]:
+    """What else than the one thing differs between the runs of both rows, and which pictures were looked at."""
+    if len({run.record.data.sha256 for run in runs}) > 1:
+        yield "The rows were trained on different pictures."
+    if len({(run.record.data.n_test, run.record.network.input_px) for run in runs}) > 1:
+        yield "The rows were trained at different sizes, or scored on different numbers of pictures."
+    if any(run.record.rules.get("select_from") == "test" for run in runs):
+        yield "These rows were stopped on their test pictures."
+    if any(run.record.network.weights_sha256 for run in runs):
+        sizes = {run.record.result.unseen.n for run in runs if run.record.result and run.record.result.unseen}
+        known = len(sizes) == 1 and all(run.record.result and run.record.result.unseen for run in runs)
+        yield (
+            f"Compared on the {sizes.pop()} pictures that no pretraining saw."
+            if known
+            else "One of them was pretrained and may have seen the test pictures then."
+        )
