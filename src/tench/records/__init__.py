@@ -1,5 +1,6 @@
 """Runs on disk: atomic, versioned, readable without torch; the only bridge between training and everything shown."""
 
+from tench.records.exhibits import Exhibits, HeatMap, LayerMaps, Way, save_exhibits
 from tench.records.files import append_line, write_bytes_atomically, write_json_atomically, written_atomically
 from tench.records.model import (
     SCHEMA_VERSION,
@@ -21,6 +22,9 @@ __all__ = [
     "ClassFacts",
     "ClassScore",
     "DataFacts",
+    "Exhibits",
+    "HeatMap",
+    "LayerMaps",
     "Listing",
     "MachineFacts",
     "NetworkFacts",
@@ -30,6 +34,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "Score",
+    "Way",
     "append_line",
     "create_run",
     "delete_run",
@@ -38,6 +43,7 @@ __all__ = [
     "prune",
     "run_id",
     "run_identity",
+    "save_exhibits",
     "write_bytes_atomically",
     "write_json_atomically",
     "written_atomically",

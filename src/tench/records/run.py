@@ -1,8 +1,8 @@
-"""A run's folder: record.json, history.jsonl, predictions.npz, weights.safetensors, local.json, checkpoints/."""
+"""A run's folder: record.json, history.jsonl, predictions.npz, weights.safetensors, local.json, checkpoints/, exhibits/."""
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tench.errors import RecordError
+from tench.records.exhibits import Exhibits, read_arrays, read_exhibits, read_thumbnails
 from tench.records.files import append_line, held, is_held, read_lines, write_bytes_atomically, write_json_atomically, written_atomically
 from tench.records.model import SCHEMA_VERSION, RunRecord
 
@@ -143,6 +144,18 @@ class Run:
             raise RecordError(f"{path} is not there: the run is {self.record.status} and has scored no pictures yet.") from None
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, RecordError) as error:
             raise RecordError(f"{path} is damaged: {error} Restore it from a copy, or train the run again.") from error
+
+    def exhibits(self) -> Exhibits | None:
+        """What there is to see of the run; None where `explain` has made nothing. Raises RecordError if it is damaged."""
+        return read_exhibits(self.folder)
+
+    def exhibit_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays its exhibits name, checked to be there; none without exhibits. Raises RecordError if they are damaged."""
+        return read_arrays(self.folder)
+
+    def thumbnails(self, names: Iterable[str]) -> dict[str, bytes]:
+        """JPEG files of those pictures in `names`, as its predictions have them, that have a thumbnail. Raises RecordError."""
+        return read_thumbnails(self.folder, names)
 
     def local(self) -> dict[str, str]:
         """Paths of this machine (the data, the weights), which belong in no record; empty if there are none."""

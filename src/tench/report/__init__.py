@@ -1,0 +1,1 @@
+"""The report and its parts: they read records and draw, and never train."""
