@@ -169,7 +169,7 @@ def runs(folder: Path | None = None) -> tuple[Run, ...]:
 
 
 def compare(*which: str | Path | Run, among: str = "test", runs: str | Path | None = None) -> "Comparison":
-    """Two or more runs, pair by pair, by exact McNemar on the pictures both were scored on, Holm-corrected over all pairs.
+    """Two or more runs: by exact McNemar, pair by pair, on the pictures both were scored on; and recipes over their seeds (`arms`).
 
     `among="unseen"` takes only pictures that no pretraining saw. Says which of these trained networks is better, not which recipe.
     """

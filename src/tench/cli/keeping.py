@@ -150,9 +150,10 @@ def delete(
 def compare(
     run: Annotated[list[str], typer.Argument(help="Two or more runs: ids (or their beginnings) or folders.")],
     among: Annotated[str, typer.Option("--among", help="test, or unseen: pictures that no pretraining saw.")] = "test",
+    pairs: Annotated[bool, typer.Option("--pairs", help="Two by two, also where seeds are compared.")] = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Compare runs on the pictures they were all scored on: intervals, and exact McNemar for every pair."""
+    """Compare runs on the pictures they were all scored on: exact McNemar for every pair, and recipes over their seeds."""
     from tench import api, comparison
 
     found = api.compare(*run, among=among)
@@ -161,7 +162,13 @@ def compare(
     elif format is Format.csv:
         typer.echo(comparison.as_csv(found.table).rstrip())
     elif format is Format.markdown:
-        typer.echo(comparison.as_markdown(found.table) + "\n" + comparison.pairs_as_markdown(found.pairs).rstrip())
+        of_arms = "".join(f"- {arms.sentence}\n" for arms in found.arms)
+        typer.echo("\n".join([comparison.as_markdown(found.table), of_arms, comparison.pairs_as_markdown(found.pairs).rstrip()]))
     else:
         show(comparison.as_rich(found.table))
-        show(comparison.pairs_as_rich(found.pairs))
+        for arms in found.arms:
+            typer.echo(arms.sentence)
+        if pairs or not found.arms:
+            show(comparison.pairs_as_rich(found.pairs))
+            for pair in found.pairs:
+                typer.echo(pair.sentence)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from tench.comparison.pairs import Comparison, Pair
+from tench.comparison.pairs import Pair
 from tench.comparison.results import ResultRow, ResultsTable
+from tench.comparison.together import Comparison
 from tench.records import Score
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _COLUMNS: tuple[tuple[str, Callable[[ResultRow], str]], ...] = (
     ("options", lambda row: row.options or NONE),
     ("report %", lambda row: _percent(row.reported_top1)),
     ("tench % (95 % interval)", _interval),
+    ("tied", lambda row: row.ties),
     ("never seen in pretraining %", lambda row: _unseen(row.unseen)),
     ("epochs", lambda row: NONE if row.epochs is None else f"{row.epochs:g}"),
     ("time", lambda row: duration(row.train_s)),
@@ -127,12 +129,12 @@ def as_csv(table: ResultsTable) -> str:
 
 def as_json(table: ResultsTable | Comparison) -> str:
     """The title, every field of every line and the warnings; of a comparison its pairs too, each with its sentence."""
-    pairs = None
-    if isinstance(table, Comparison):
-        pairs, table = table.pairs, table.table
+    comparison = table if isinstance(table, Comparison) else None
+    table = table.table if isinstance(table, Comparison) else table
     values: dict[str, Any] = {"title": table.title, "rows": [_plain(row) for row in table.rows], "warnings": list(table.warnings)}
-    if pairs is not None:
-        values["pairs"] = [asdict(pair) | {"difference": pair.difference, "sentence": pair.sentence} for pair in pairs]
+    if comparison is not None:
+        values["pairs"] = [asdict(pair) | {"difference": pair.difference, "sentence": pair.sentence} for pair in comparison.pairs]
+        values["arms"] = [asdict(arms) | {"half_width": arms.half_width, "sentence": arms.sentence} for arms in comparison.arms]
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
 
 

@@ -1,15 +1,13 @@
 """Whether trained networks differ: exact McNemar on the pictures both were scored on, Holm-corrected over all pairs."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.comparison.results import ResultsTable, results_table
-from tench.comparison.statistics import holm, mcnemar_exact
+from tench.comparison.statistics import mcnemar_exact
 from tench.errors import UsageError
 from tench.records import Predictions, Run
 
@@ -66,24 +64,6 @@ def _p(p: float) -> str:
     if p == 0:  # smaller than floating-point numbers go
         return "< 1e-300"
     return f"= {p:.3f}" if p >= 0.001 else f"= {p:.1e}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several runs: their table, and all their pairs."""
-
-    table: ResultsTable
-    pairs: tuple[Pair, ...]
-
-
-def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
-    """All pairs of `runs` by exact McNemar, p-values Holm-corrected over them. Raises as `compare_pair` does."""
-    different = list({run.id: run for run in runs}.values())
-    if len(different) < 2:
-        raise UsageError("A comparison needs at least two different runs; `tench runs` lists them.")
-    pairs = [compare_pair(a, b, among) for a, b in combinations(different, 2)]
-    corrected = [replace(pair, p_holm=p) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)]
-    return Comparison(results_table(different), tuple(corrected))
 
 
 def compare_pair(run_a: Run, run_b: Run, among: Among = "test") -> Pair:

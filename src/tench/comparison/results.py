@@ -51,6 +51,8 @@ class ResultRow:
     correct: int | None = None
     n: int | None = None
     top1: float | None = None
+    ties: str = ""
+    """Letters: lines that share one cannot be told apart (`ties.with_ties`); empty where that was not looked at."""
     top1_low: float | None = None
     """Of the Wilson 95 % interval, like `top1_high`."""
     top1_high: float | None = None
@@ -81,16 +83,21 @@ def results_table(runs: Iterable[Run | RunRecord], by: SortKey = "top1", not_run
     if by not in _SORT_VALUE:
         raise UsageError(f"The table cannot be sorted by '{by}'; take one of {', '.join(_SORT_VALUE)}.")
     records = [run.record if isinstance(run, Run) else run for run in runs]
-    groups: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        groups[_same_but_for_seed(record)].append(record)
-    blocks = sorted((_block(group, by) for group in groups.values()), key=lambda block: _order(by)(block[0]))
+    blocks = sorted((_block(group, by) for group in by_arm(records)), key=lambda block: _order(by)(block[0]))
     rows = [row for block in blocks for row in block]
     rows += [
         ResultRow(name=row.name, kind="not run", reported_top1=row.reported_top1, notes=(f"not run: {row.reason}",)) for row in not_run
     ]
     sets = sorted({data_line(record) for record in records})
     return ResultsTable(_title(sets), tuple(rows), tuple(_warnings(records, sets)))
+
+
+def by_arm(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    """The records in arms, in their order: those of one arm differ in their seed only."""
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[_same_but_for_seed(record)].append(record)
+    return list(groups.values())
 
 
 def _same_but_for_seed(record: RunRecord) -> str:

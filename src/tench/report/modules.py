@@ -15,7 +15,7 @@ BAR_PX = 20
 TONES = {
     "ImageInput": "input",
     **dict.fromkeys(("Conv", "Inception"), "convolution"),
-    **dict.fromkeys(("MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool"), "pool"),
+    **dict.fromkeys(("MaxPool", "AvgPool", "Resize", "GlobalMaxPool", "GlobalAvgPool"), "pool"),
     "FullyConnected": "full",
     **dict.fromkeys(("Dropout", "BatchNorm", "ReLU", "LocalResponseNorm", "Scale"), "norm"),
     **dict.fromkeys(("SoftMax", "ClassOutput", "Concat", "Branch", "Residual"), "output"),

@@ -1,0 +1,92 @@
+"""Recipes over their seeds, and ties between runs: against tables, enumeration and drawings by hand."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tench.comparison import Pair, compare, compare_seeds, results_table, with_ties
+from tench.comparison.seeds import least_sign_flip_p, paired_t, sign_flip, wants_more_seeds
+from tench.errors import UsageError
+from tench.records import Run
+from test_comparison import record, result_of, run_of
+
+
+def test_the_paired_t_interval_is_that_of_the_tables() -> None:
+    """t(0.975, 4) = 2.776; mean 3, sd sqrt(2.5), n 5."""
+    assert paired_t([1, 2, 3, 4, 5]) == pytest.approx((3 - 2.7764 * 0.70711, 3 + 2.7764 * 0.70711), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "differences", [(0.01, 0.02, 0.03), (0.01, -0.02, 0.03, 0.005), (0.0, 0.0, 0.01), (-0.02, -0.02, -0.02, -0.02, -0.02, -0.02)]
+)
+def test_sign_flip_is_what_all_patterns_give(differences: tuple[float, ...]) -> None:
+    sums = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in product((1, -1), repeat=len(differences))]
+    assert sign_flip(differences) == sum(total >= abs(sum(differences)) - 1e-12 for total in sums) / len(sums)
+    assert sign_flip(differences) >= least_sign_flip_p(len(differences))
+
+
+def test_the_least_p_is_that_of_the_issue() -> None:
+    assert [least_sign_flip_p(n) for n in (3, 5, 6)] == [0.25, 0.0625, 0.03125]
+
+
+@pytest.mark.parametrize(
+    ("differences", "claimed", "verdict"),
+    [
+        ((0.05, 0.06, 0.055), 1, "supported"),
+        ((0.05, 0.06, 0.055), -1, "contradicted"),
+        ((0.001, -0.001, 0.0), 1, "no difference that matters"),
+        ((0.05, -0.06, 0.02), 1, "open"),
+        ((0.05, 0.06, 0.055), None, "supported"),
+    ],
+)
+def test_verdicts(differences: tuple[float, ...], claimed: int | None, verdict: str) -> None:
+    a = {seed: 0.5 + difference for seed, difference in enumerate(differences)}
+    found = compare_seeds(a | {9: 0.1}, dict.fromkeys(range(3), 0.5), "A", "B", claimed)
+    assert found.verdict == verdict
+    assert found.seeds == (0, 1, 2), "only seeds that both have"
+    assert found.sentence.startswith(verdict[0].upper() + verdict[1:])
+    if verdict == "open":
+        assert f"could have shown a gap of {100 * found.half_width:.2f} points" in found.sentence
+
+
+def test_one_seed_says_nothing_of_recipes() -> None:
+    with pytest.raises(UsageError, match="at least two"):
+        compare_seeds({0: 0.5}, {0: 0.6, 1: 0.5}, "A", "B")
+
+
+def test_more_seeds_are_wanted_whatever_was_found() -> None:
+    assert not wants_more_seeds(0.01)
+    assert wants_more_seeds(0.0101)
+
+
+def pair(a: str, b: str, p_holm: float) -> Pair:
+    return Pair(a, b, 100, 50, 50, 5, 5, p_holm, p_holm, "test")
+
+
+def test_runs_share_a_letter_if_and_only_if_they_are_tied() -> None:
+    records = [record("best", 90), record("middle", 85), record("worst", 80), record("alone", 10)]
+    ids = [r.run_id for r in records]
+    far, near = 0.001, 0.5
+    pairs = [pair(ids[0], ids[1], near), pair(ids[1], ids[2], near), pair(ids[0], ids[2], far)]
+    pairs += [pair(ids[3], other, far) for other in ids[:3]]
+    table = with_ties(results_table(records), pairs)
+    assert [(row.name, row.ties) for row in table.rows] == [("best", "a"), ("middle", "ab"), ("worst", "b"), ("alone", "c")]
+
+
+def seeded(folder: Path, name: str, correct: int, seed: int) -> Run:
+    options = {"seed": seed}
+    return run_of(folder, name, "1" * correct + "0" * (20 - correct), seed=seed, options=options, result=result_of(correct, 20))
+
+
+def test_compare_speaks_of_recipes_where_there_are_seeds(tmp_path: Path) -> None:
+    runs = [seeded(tmp_path, name, correct + seed, seed) for name, correct in (("A", 15), ("B", 5)) for seed in (0, 1, 2)]
+    found = compare(runs)
+    assert len(found.pairs) == 15
+    (arms,) = found.arms
+    assert (arms.a, arms.b, arms.seeds, arms.verdict) == ("A", "B", (0, 1, 2), "supported")
+    assert arms.mean == pytest.approx(0.5)
+    assert compare(runs[:1] + runs[3:4]).arms == (), "one seed of each"
+    letters = {row.run_id: row.ties for row in found.table.rows if row.kind == "run"}
+    assert set(letters) == {run.id for run in runs}
+    assert all(letters.values())
