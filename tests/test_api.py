@@ -12,7 +12,20 @@ from tench.errors import ConfigError, NotFoundError
 
 
 def test_all_is_what_was_promised() -> None:
-    promised = {"network", "train", "transfer", "evaluate", "study", "runs", "compare", "load", "resume", "tune_process"}
+    promised = {
+        "network",
+        "train",
+        "transfer",
+        "evaluate",
+        "exhibit",
+        "study",
+        "runs",
+        "compare",
+        "load",
+        "resume",
+        "tune_process",
+        "write_report",
+    }
     assert promised | {"TenchError", "__version__"} == set(tench.__all__)
     assert dir(tench) == sorted(tench.__all__)
 

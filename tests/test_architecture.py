@@ -53,6 +53,7 @@ WITHOUT_TORCH = [
     "tench.runtime",
     "tench.report.guide",
     "tench.report.drawing",
+    "tench.report.write",
     "tench.api",
     "tench.cli",
 ]

@@ -11,6 +11,7 @@ from typer.main import get_command
 import tench.cli.fetching
 import tench.cli.keeping
 import tench.cli.looking
+import tench.cli.reporting
 import tench.cli.training
 import tench.cli.using  # noqa: F401 (importing adds the verbs)
 from tench.cli.app import app

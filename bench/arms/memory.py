@@ -40,7 +40,7 @@ class Looker(Watcher):
 
 looker = Looker()
 with tempfile.TemporaryDirectory() as runs:
-    common = {"size_px": options.size, "batch_size": options.batch, "epochs": 1, "recipe": "modern"}
+    common = {"size_px": options.size, "batch_size": options.batch, "epochs": 1, "recipe": "modern", "exhibits": False}
     run = tench.train(options.network, options.folder, device="cpu", runs=runs, watcher=looker, **common)
 found = {"peak_mib": status()["VmHWM"], "own_mib": looker.own, "mapped_mib": looker.mapped}
 print(json.dumps(found | {"precision": run.record.engine["precision"]}))

@@ -85,6 +85,7 @@ def main() -> None:
             precision=options.precision,
             layout=engine.layout,
             compiled=False,
+            exhibits=False,
             threads=engine.threads,
             runs=f"{scratch}/runs",
             watcher=clock,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tench.errors import TenchError
 
 if TYPE_CHECKING:
-    from tench.api import compare, evaluate, load, network, resume, runs, study, train, transfer
+    from tench.api import compare, evaluate, exhibit, load, network, resume, runs, study, train, transfer, write_report
     from tench.runtime import tune_process
 
 __version__ = version("tench")
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "exhibit",
     "load",
     "network",
     "resume",
@@ -32,6 +33,7 @@ __all__ = [
     "train",
     "transfer",
     "tune_process",
+    "write_report",
 ]
 
 

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from tench.data.sources import Source
     from tench.networks.reference import Network
     from tench.predict import Recogniser
+    from tench.records import Exhibits
+    from tench.report.write import Written
     from tench.scoring import Evaluation
     from tench.studies.entries import Choices
     from tench.studies.run import Outcome
     from tench.training.loop import Watcher
+    from tench.training.plan import Plan
 
 
 def network(reference: str | Path) -> "Network":
@@ -42,6 +45,7 @@ def train(
     precision: Precision | None = None,
     layout: Layout | None = None,
     compiled: bool | None = None,
+    exhibits: bool = True,
     runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
@@ -54,7 +58,7 @@ def train(
     cache, else the demo pictures. `options` are fields of `tench.config.Options` (size_px, epochs, learn_rate, seed, ...) and win
     over those of `recipe`: where none is named the one called like the network (`sprint`), else "modern". `precision` (float32 or
     bfloat16): where not given, what this machine is fastest in. `layout` (channels_last or channels_first) and `compiled`: where not
-    given, a short trial chooses, if the run is long enough to gain by it.
+    given, a short trial chooses, if the run is long enough to gain by it. `exhibits`: when it has ended, `exhibit` the run.
     Raises ConfigError for unknown or impossible options, TrainingError where memory does not suffice
     (unless `anyway`) or the loss is not finite, InterruptedTraining after Ctrl-C: `resume` then goes on.
     """
@@ -68,7 +72,8 @@ def train(
     if precision == "bfloat16" and chosen.rules.arithmetic == "single":
         raise ConfigError(f"The recipe {chosen.name} computes in float32 throughout (arithmetic 'single'); leave precision out.")
     plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads, precision))
-    return carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled, threads=threads)
+    run = carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled, threads=threads)
+    return _exhibited(run, plan, exhibits, watcher)
 
 
 def transfer(
@@ -79,6 +84,7 @@ def transfer(
     how: TransferOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
+    exhibits: bool = True,
     runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
@@ -100,7 +106,8 @@ def transfer(
     if how.method == "frozen":
         _refuse_training_options(options)
     plan = Plan(found(network), _source(data, skip_bad), recipe, recipe.resolve(options), choose_engine(device, threads))
-    return carry_out(plan, how, Path(runs or runs_folder()), Path(weights) if weights else None, watcher, anyway)
+    run = carry_out(plan, how, Path(runs or runs_folder()), Path(weights) if weights else None, watcher, anyway)
+    return _exhibited(run, plan, exhibits, watcher)
 
 
 def _refuse_training_options(options: dict[str, Any]) -> None:
@@ -145,6 +152,7 @@ def study(
     weights: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    exhibits: bool = True,
     runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
     anyway: bool = False,
@@ -160,7 +168,7 @@ def study(
     found = study if isinstance(study, Study) else load_study(str(study))
     source = _source(data, skip_bad)
     places = (Path(runs or runs_folder()), choose_engine(device, threads))
-    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway)
+    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits)
 
 
 def runs(folder: Path | None = None) -> tuple[Run, ...]:
@@ -179,6 +187,24 @@ def compare(*which: str | Path | Run, among: str = "test", runs: str | Path | No
         raise ConfigError(f"among is '{among}'; take 'test' or 'unseen'.")
     found = [run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None) for run in which]
     return compared(found, "unseen" if among == "unseen" else "test")
+
+
+def write_report(
+    *which: str | Path,
+    output: str | Path = "report.html",
+    lang: str = "en",
+    photographs: bool = True,
+    figures: str | Path | None = None,
+    runs: str | Path | None = None,
+) -> "Written":
+    """Write a report as one HTML file: on runs (ids or folders), folders that hold runs, or studies by name; none named: all finished runs.
+
+    `lang` is "en" or "pl". Without `photographs` it shows none. `figures`: a folder for the same figures as PNG and SVG.
+    """
+    from tench.report.write import write_report as write
+
+    folders = Path(figures) if figures else None, Path(runs) if runs else None
+    return write([str(one) for one in which], Path(output), lang, photographs, *folders)
 
 
 def load(
@@ -212,6 +238,7 @@ def resume(
     *,
     weights: str | Path | None = None,
     watcher: "Watcher | None" = None,
+    exhibits: bool = True,
     anyway: bool = False,
     runs: str | Path | None = None,
 ) -> Run:
@@ -226,12 +253,44 @@ def resume(
     found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
     plan = plan_of(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)))
     if found.record.transfer and found.record.transfer["method"] == "fine_tune":
-        return resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
+        run_on = resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
+        return _exhibited(run_on, plan, exhibits, watcher)
     if found.record.kind != "train":
         raise ConfigError(
             f"{found.id} fits a head on kept features, in seconds: there is nothing to go on with. Run the same command again."
         )
-    return go_on(found, plan, watcher, anyway)
+    return _exhibited(go_on(found, plan, watcher, anyway), plan, exhibits, watcher)
+
+
+def exhibit(
+    run: str | Path | Run,
+    data: "str | Path | Source | None" = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    runs: str | Path | None = None,
+) -> "Exhibits":
+    """Make what a finished run shows beside its figures, as the end of a training does, in place of what was made before.
+
+    Filters, feature maps, heat maps and thumbnails, in `exhibits/` of the run's folder; `run.exhibits()` and `run.exhibit_arrays()`
+    have them. `data` is only needed where the pictures are no longer where they were. Raises RecordError for a run that is not
+    finished, DataError for other pictures than the run's.
+    """
+    from tench.explain.exhibits import write_exhibits
+    from tench.runtime import apply_engine, choose_engine
+
+    found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
+    engine = choose_engine(device, threads)
+    apply_engine(engine)
+    return write_exhibits(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)), engine)
+
+
+def _exhibited(run: Run, plan: "Plan", wanted: bool, watcher: "Watcher | None") -> Run:
+    if wanted:
+        from tench.explain.exhibits import exhibit_or_say
+
+        exhibit_or_say(run, plan.source, plan.engine, watcher)
+    return run
 
 
 def _source(data: "str | Path | Source | None", skip_bad: bool) -> "Source":

@@ -14,6 +14,7 @@ def main() -> None:
     import tench.cli.fetching
     import tench.cli.keeping
     import tench.cli.looking
+    import tench.cli.reporting
     import tench.cli.training
     import tench.cli.using  # noqa: F401 (importing a module adds its verbs to the app)
 

@@ -80,6 +80,9 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How the answer i
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 AnywayOption = Annotated[bool, typer.Option("--anyway", help="Go on although memory may not suffice, or something has changed.")]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave unusable pictures out, and record which.")]
+ExhibitsOption = Annotated[
+    bool, typer.Option("--exhibits/--no-exhibits", help="Heat maps, feature maps and thumbnails for the report, made at the end.")
+]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Rules and options: a built-in name or a .toml file.")]
 SemanticsOption = Annotated[Semantics | None, typer.Option("--semantics", help="Short for --recipe r2018b or --recipe modern.")]
 

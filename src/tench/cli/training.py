@@ -10,6 +10,7 @@ from tench.cli.app import (
     AnywayOption,
     DataOption,
     DeviceOption,
+    ExhibitsOption,
     Format,
     FormatOption,
     LayoutChoice,
@@ -74,6 +75,7 @@ def train(
     precision: Annotated[PrecisionChoice | None, typer.Option("--precision", help="Of products; default: the machine's fastest.")] = None,
     layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Of memory; default: what a short trial finds faster.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile; default: by the trial.")] = None,
+    exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
     skip_bad: SkipBadOption = False,
@@ -109,6 +111,7 @@ def train(
         "precision": precision.value if precision else None,
         "layout": layout.value if layout else None,
         "compiled": compiled,
+        "exhibits": exhibits,
     }
     run = api.train(network, source, recipe=name, watcher=teller(quiet), anyway=anyway, **how, **options)
     _print_result(run, format)
@@ -136,6 +139,7 @@ def transfer(
     test_share: TestShare = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
     skip_bad: SkipBadOption = False,
@@ -168,7 +172,7 @@ def transfer(
         "test_share": test_share,
     }
     source = opened(data, skip_bad, quiet)
-    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads}
+    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits}
     run = api.transfer(network, source, how=how, watcher=teller(quiet), anyway=anyway, **places, **options)
     _print_result(run, format)
 
@@ -202,6 +206,7 @@ def study(
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
     skip_bad: SkipBadOption = False,
@@ -228,7 +233,8 @@ def study(
         budget_s=_seconds(budget) if budget else None,
     )
     watcher = teller(quiet)
-    outcome = api.study(found, source, choices=choices, weights=weights, device=device, threads=threads, watcher=watcher, anyway=anyway)
+    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits}
+    outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **places)
     _print_table(outcome.table, format)
     if format is Format.text and found.description:
         typer.echo(" ".join(found.description.split()))
@@ -282,6 +288,7 @@ def resume(
     run: Annotated[str, typer.Argument(help="Id (or its beginning) or folder of an interrupted run.")],
     data: DataOption = None,
     weights: WeightsOption = None,
+    exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
     format: FormatOption = Format.text,
@@ -291,7 +298,7 @@ def resume(
     from tench import api
     from tench.console import teller
 
-    _print_result(api.resume(run, data, weights=weights, watcher=teller(quiet), anyway=anyway), format)
+    _print_result(api.resume(run, data, weights=weights, watcher=teller(quiet), exhibits=exhibits, anyway=anyway), format)
 
 
 def _print_result(run: "Run", how: Format) -> None:

@@ -1,4 +1,4 @@
-"""Verbs that use a network: predict, evaluate."""
+"""Verbs that use a network: predict, evaluate, explain."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tench.cli.app import DeviceOption, Format, FormatOption, Language, SkipBadOption, ThreadsOption, WeightsOption, app, show, show_json
+from tench.cli.app import (
+    DataOption,
+    DeviceOption,
+    Format,
+    FormatOption,
+    Language,
+    SkipBadOption,
+    ThreadsOption,
+    WeightsOption,
+    app,
+    show,
+    show_json,
+)
 
 if TYPE_CHECKING:
     from tench.predict import Guess
@@ -123,3 +135,26 @@ def _show_evaluation(found: "Evaluation") -> None:
         show(grid)
     for note in found.notes:
         typer.echo(note)
+
+
+@app.command()
+def explain(
+    run: Annotated[str, typer.Argument(help="Id (or its beginning) or folder of a finished run.")],
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Make a run's exhibits for the report: filters, feature maps, heat maps, thumbnails. Trainings make them at their end."""
+    from tench import api
+    from tench.records import load_run
+
+    found = load_run(run)
+    made = api.exhibit(found, data, device=device, threads=threads)
+    parts = [
+        f"the kernels of {made.filters}" if made.filters else "no filters",
+        f"{len(made.ways)} pictures through the layers",
+        f"{len(made.heat_maps)} heat maps",
+        "thumbnails of mistakes" if made.thumbnails else "no thumbnails, for there are no mistakes",
+    ]
+    typer.echo(f"{found.exhibits_path}: {'; '.join(parts)}.")
+    typer.echo(f"Heat maps: {made.heat_method}.")

@@ -127,7 +127,7 @@ def read_exhibits(run_folder: Path) -> Exhibits | None:
         values = json.loads(path.read_bytes())
         version = values.get("schema_version") if isinstance(values, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise RecordError(f"{path} was written by a newer tench: its schema is {version}. Update tench, or {_lower(REMEDY)}")
+            raise RecordError(f"{path} was written by a newer tench: its schema is {version}. Update tench.")
         return Exhibits.model_validate(values)
     except FileNotFoundError:
         return None
@@ -178,7 +178,3 @@ def _check(exhibits: Exhibits, arrays: Mapping[str, NDArray[Any]], where: Path) 
 
 def _member(name: str) -> str:
     return f"{name}.jpg"
-
-
-def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tench.config import runs_folder
 from tench.errors import RecordError
+from tench.records.exhibits import FOLDER as EXHIBITS_FOLDER
 from tench.records.files import TEMPORARY_SUFFIX
 from tench.records.run import RECORD, Run
 from tench.records.store import find_run, list_runs, run_folders
@@ -58,7 +59,8 @@ def _superfluous(runs: Path, before: float) -> Iterator[Path]:
     failed = [run.folder for run in idle if run.record.status == "failed" and _changed(run.folder / RECORD) < before]
     yield from failed
     yield from (run.checkpoints for run in idle if run.record.status == "finished" and run.checkpoints.is_dir())
-    for parent in (runs, *(entry for entry in run_folders(runs) if entry not in failed)):
+    kept = [entry for entry in run_folders(runs) if entry not in failed]
+    for parent in (runs, *kept, *(entry / EXHIBITS_FOLDER for entry in kept)):
         yield from (path for path in parent.glob(f".*{TEMPORARY_SUFFIX}") if _changed(path) < before)
 
 

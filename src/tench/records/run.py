@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tench.errors import RecordError
+from tench.records.exhibits import FOLDER as EXHIBITS_FOLDER
 from tench.records.exhibits import Exhibits, read_arrays, read_exhibits, read_thumbnails
 from tench.records.files import append_line, held, is_held, read_lines, write_bytes_atomically, write_json_atomically, written_atomically
 from tench.records.model import SCHEMA_VERSION, RunRecord
@@ -144,6 +145,11 @@ class Run:
             raise RecordError(f"{path} is not there: the run is {self.record.status} and has scored no pictures yet.") from None
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, RecordError) as error:
             raise RecordError(f"{path} is damaged: {error} Restore it from a copy, or train the run again.") from error
+
+    @property
+    def exhibits_path(self) -> Path:
+        """The folder of exhibits; `explain` makes it."""
+        return self.folder / EXHIBITS_FOLDER
 
     def exhibits(self) -> Exhibits | None:
         """What there is to see of the run; None where `explain` has made nothing. Raises RecordError if it is damaged."""

@@ -12,6 +12,7 @@ from tench.config import Engine, Study
 from tench.data.roles import roles
 from tench.data.sources import Source
 from tench.errors import InterruptedTraining, TenchError, TrainingError
+from tench.explain.exhibits import exhibit_or_say
 from tench.records import Run, list_runs
 from tench.studies.entries import Choices, Entry, entries
 from tench.studies.forecast import Forecast, forecast
@@ -48,8 +49,9 @@ def run_study(
     weights: Path | None = None,
     watcher: Watcher | None = None,
     anyway: bool = False,
+    exhibits: bool = True,
 ) -> Outcome:
-    """Train and score every row of `study` on `source`; runs are kept under `runs`.
+    """Train and score every row of `study` on `source`; runs are kept under `runs`, each with its exhibits unless those are not wanted.
 
     All rows are checked before the first is trained. Raises NotFoundError and ConfigError then, InterruptedTraining when stopped.
     """
@@ -69,13 +71,17 @@ def run_study(
     done: list[Run] = []
     for number, entry in enumerate(wanted, start=1):
         title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.steps else "")
+        earlier = [*done, *before]
         try:
-            done.append(_finished(entry, title, [*done, *before], study, runs, weights, watcher, anyway))
+            done.append(_finished(entry, title, earlier, study, runs, weights, watcher, anyway))
         except InterruptedTraining:
             raise
         except TenchError as error:
             watcher.say(f"{title} failed: {error}")
             not_run.append(NotRun(entry.name, f"failed: {error}", entry.row.reported_accuracy))
+            continue
+        if exhibits and not entry.finished(earlier):
+            exhibit_or_say(done[-1], source, entry.plan.engine, watcher)
     return Outcome(study, tuple(done), tuple(not_run))
 
 

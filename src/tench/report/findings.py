@@ -1,0 +1,88 @@
+"""What can be concluded, in the page's language: of recipes over their seeds, of trained networks two by two."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tench.comparison import ArmsComparison, Pair
+from tench.config import load_study
+from tench.errors import TenchError
+from tench.report.gathering import Material
+from tench.report.words import Words
+from tench.studies.conclusions import Finding, findings
+
+KEYS = {"supported": "supported", "contradicted": "contradicted", "no difference that matters": "no_difference", "open": "open"}
+
+
+def finding(found: ArmsComparison, words: Words) -> str:
+    """The verdict on two arms as a sentence; points are of top-1."""
+    higher, lower = (found.a, found.b) if found.mean >= 0 else (found.b, found.a)
+    low, high = (found.low, found.high) if found.mean >= 0 else (-found.high, -found.low)
+    return words(
+        f"verdicts.{KEYS[found.verdict]}",
+        higher=higher,
+        lower=lower,
+        mean=words.percent(abs(found.mean)),
+        n=len(found.seeds),
+        low=words.number(100 * low, 2, sign=True),
+        high=words.number(100 * high, 2, sign=True),
+        p=words.p(found.p_sign_flip),
+        least=words.p(found.least_p),
+        gap=words.percent(found.half_width),
+    )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A conclusion of a study and what its runs say of it; `claim_foreign`: the claim is English whatever the page's language is."""
+
+    name: str
+    claim: str
+    claim_foreign: bool
+    found: str
+    note: str
+    """What keeps the comparison from being fair, in English."""
+
+
+def conclusions(material: Material, words: Words) -> Iterator[Tested]:
+    """The conclusions of the studies that the runs are of, where a study has any and at least one can be tested."""
+    for name in sorted({run.record.study for run in material.runs if run.record.study}):
+        try:
+            tested = findings(load_study(name), material.runs)
+        except TenchError:  # a study of the user's own, whose file is not here
+            continue
+        if any(one.comparison for one in tested):
+            yield from (_tested(one, words) for one in tested)
+
+
+def _tested(one: Finding, words: Words) -> Tested:
+    claim = words.claim(one.conclusion.claim)
+    names = {"better": one.conclusion.better, "worse": one.conclusion.worse}
+    found = finding(one.comparison, words) if one.comparison else words("verdicts.not_tested", **names)
+    return Tested(one.conclusion.name, claim or one.conclusion.claim, claim is None, found, one.note if one.comparison else "")
+
+
+@dataclass(frozen=True)
+class PairLine:
+    """Two trained networks beside each other, as the page shows them."""
+
+    first: str
+    second: str
+    cells: tuple[str, ...]
+    differ: bool
+    """Whether p, corrected by Holm, is below 0.05."""
+
+
+def pair_lines(material: Material, words: Words) -> list[PairLine]:
+    """The material's pairs, the surest first."""
+    names = {run.id: _name(arm.name, run.record.seed, words) for arm in material.arms for run in arm.runs}
+    ordered = sorted(material.pairs, key=lambda pair: pair.p_holm)
+    return [PairLine(names[pair.a], names[pair.b], _cells(pair, words), pair.p_holm < 0.05) for pair in ordered]
+
+
+def _name(arm: str, seed: int, words: Words) -> str:
+    return f"{arm}, {words('table.seed', seed=str(seed))}"
+
+
+def _cells(pair: Pair, words: Words) -> tuple[str, ...]:
+    difference = words.number(100 * pair.difference, 2, sign=True)
+    return (words.number(pair.n), difference, words.number(pair.only_a), words.number(pair.only_b), words.p(pair.p_holm))

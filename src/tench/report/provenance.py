@@ -1,0 +1,132 @@
+"""Where figures come from: the facts of each run, and the command that makes it again."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tench.comparison.notes import stepwise
+from tench.config import Options, load_recipe, load_study
+from tench.errors import TenchError
+from tench.records import Run, RunRecord
+from tench.report.words import NONE, Words
+
+FLAGS = {
+    "optimizer": "--optimizer",
+    "learn_rate": "--learn-rate",
+    "patience": "--patience",
+    "drop_period": "--drop-period",
+    "drop_rate_factor": "--drop-rate-factor",
+    "l2": "--l2",
+    "momentum": "--momentum",
+    "batch_size": "--batch-size",
+    "epochs": "--epochs",
+    "size_px": "--size",
+    "crop_px": "--crop",
+    "share": "--share",
+    "test_share": "--test-share",
+}
+"""Options of `tench train` by their names in a record."""
+OF_TRANSFER = ("learn_rate", "batch_size", "epochs", "share", "test_share")
+
+
+def facts(run: Run, words: Words) -> list[tuple[str, str]]:
+    """(what, its value) of everything that a run rests on, in the page's language."""
+    record, result = run.record, run.record.result
+    machine = record.machine
+    parts = [words.number(n) for n in (record.data.n_fit, record.data.n_select, record.data.n_test)]
+    cores = words("provenance.cores", processor=machine.processor, cores=machine.cores, memory=machine.memory_mib or NONE)
+    values = {
+        "date": (record.finished or record.created)[:16].replace("T", " "),
+        "seed": str(record.seed),
+        "data": record.data.sha256,
+        "roles": " / ".join(parts),
+        "rules": record.recipe,
+        "engine": ", ".join(f"{key} {value}" for key, value in record.engine.items()),
+        "scored": (result.scored_by if result else None) or NONE,
+        "machine": f"{cores}, {machine.system}" + (f", {machine.accelerator}" if machine.accelerator else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        "code": record.code_sha256,
+    }
+    return [(words(f"provenance.{key}"), value) for key, value in values.items()]
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to make a run again."""
+
+    run: str
+    text: str
+
+
+def command(record: RunRecord) -> Command:
+    """The command that trains `record`'s run again, DATA and WEIGHTS for the places that a record does not keep."""
+    data = "pictograms" if record.data.is_demo else "DATA"
+    if record.study and record.row:
+        parts = ["tench", "study", *_of_study(record, record.study), "--data", data]
+    elif record.kind == "transfer":
+        parts = ["tench", "transfer", record.network.name, *_transfer(record), "--data", data, "--weights", "WEIGHTS"]
+    elif record.kind == "untrained":
+        parts = ["tench", "evaluate", record.network.name, "--data", data, "--weights", "WEIGHTS"]
+    else:
+        parts = ["tench", "train", _reference(record), "--recipe", record.recipe, *_options(record), "--data", data]
+        parts += ["--seed", str(record.seed)]
+    return Command(record.run_id, shlex.join(parts))
+
+
+def _reference(record: RunRecord) -> str:
+    """What the network was named by: a built-in's name, or of a module its reference."""
+    return record.network.name if record.network.kind == "table" else record.network.text
+
+
+def _of_study(record: RunRecord, study: str) -> Iterator[str]:
+    """The study's name, the row and the seed, and options by which the run differs from the row's; of a study that cannot be found
+    all of them."""
+    usual: Mapping[str, Any] = {}
+    recipe = None
+    try:
+        found = load_study(study)
+        row = next(row for row in found.rows if row.name == record.row)
+        recipe = row.recipe or found.recipe
+        usual = load_recipe(recipe).resolve(found.options, row.options).model_dump()
+        usual = {**usual, "size_px": usual["size_px"] or found.size_px}
+        yield study
+    except (TenchError, StopIteration):
+        yield f"{study}.toml"
+    yield from ("--rows", str(record.row), "--seeds", str(record.seed))
+    if stepwise(record):
+        yield from () if record.recipe == recipe else ("--recipe", record.recipe)
+        yield from _differing(record, usual, ("size_px", "epochs", "share", "test_share"))
+
+
+def _differing(record: RunRecord, usual: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        value = record.options.get(key)
+        if value is not None and value != usual.get(key):
+            yield from (FLAGS[key], f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _options(record: RunRecord) -> Iterator[str]:
+    """Options by which a run differs from those of its recipe."""
+    usual = _usual(record.recipe)
+    yield from _differing(record, usual, FLAGS)
+    if record.options["augment"] != usual.get("augment"):
+        yield "--augment" if record.options["augment"] else "--no-augment"
+
+
+def _usual(recipe: str) -> Mapping[str, Any]:
+    """The options of a built-in recipe; where it cannot be found, the defaults."""
+    try:
+        return load_recipe(recipe).resolve().model_dump()
+    except TenchError:
+        return Options().model_dump()
+
+
+def _transfer(record: RunRecord) -> Iterator[str]:
+    how = record.transfer or {}
+    if how.get("method") == "fine_tune":
+        yield "--fine-tune"
+        yield from (part for key in OF_TRANSFER[:3] for part in (FLAGS[key], str(record.options[key])))
+    if how.get("head_start", "imagenet") != "imagenet":
+        yield from ("--head-start", str(how["head_start"]))
+    yield from ("--seed", str(record.seed))

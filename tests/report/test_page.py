@@ -1,0 +1,173 @@
+"""The page as text: nothing from outside, no name that breaks out, small enough, and what is absent is said."""
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from made_runs import CLASSES, HOSTILE, made_run
+
+import tench
+from tench.errors import UsageError
+from tench.report import page as page_module
+from tench.report.words import texts
+from tench.report.write import write_report
+
+VOID = {"img", "br", "meta", "link"}
+
+
+class Reader(HTMLParser):
+    """Notes every attribute and script, the headings, and whether every tag that opens also closes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[str] = []
+        self.headings: list[int] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        made_run(folder, "one", seed, exhibits=True)
+        made_run(folder, "two", seed, skill=0.9)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["en", "pl"])
+def html(request: pytest.FixtureRequest, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    assert write_report([], path, request.param, folder=runs).bytes == path.stat().st_size
+    return path.read_text(encoding="utf-8")
+
+
+def test_nothing_comes_from_outside(html: str) -> None:
+    for _, name, value in read(html).attributes:
+        if name in ("src", "href", "xlink:href", "poster", "srcset", "data", "action"):
+            assert value.startswith(("data:", "#")), value
+        assert "url(" not in value or "url(#" in value
+    styles = "".join(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_names_do_not_break_out(html: str) -> None:
+    assert HOSTILE not in html
+    data, code = read(html).scripts
+    assert "alert(" not in code
+    assert f"val/{HOSTILE}/000.jpg" in json.loads(data)["sets"][0]["names"]
+
+
+def test_headings_go_down_by_one_step_at_most(html: str) -> None:
+    headings = read(html).headings
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_ids_are_there_once_and_links_lead_to_them(html: str) -> None:
+    attributes = read(html).attributes
+    ids = [value for _, name, value in attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for tag, name, value in attributes if tag == "a" and name == "href"} <= set(ids)
+
+
+def test_figures_and_tables_are_numbered_from_one(html: str) -> None:
+    for kind in (texts("en")["page"], texts("pl")["page"]):
+        for word in (kind["figure"], kind["table"]):
+            numbers = [int(number) for number in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
+            assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+def test_confusions_are_those_of_the_answers(runs: Path, html: str) -> None:
+    run = next(run for run in tench.runs(runs) if run.record.network.name == "one" and run.record.seed == 0)
+    answers = run.predictions()
+    table = html[html.index(f'data-run="run-{run.record.identity[:8]}"') :]
+    cells = re.findall(r'data-label="(\d)" data-answer="(\d)" aria-label="[^"]*">(\d+)<', table[: table.index("</table>")])
+    found = {(int(label), int(answer)): int(n) for label, answer, n in cells}
+    expected = {
+        (i, j): int(((answers.labels == i) & (answers.answers == j)).sum()) for i in range(len(CLASSES)) for j in range(len(CLASSES))
+    }
+    assert found == {cell: n for cell, n in expected.items() if n}
+
+
+def test_without_photographs_there_are_none_and_it_is_said(runs: Path, tmp_path: Path) -> None:
+    write_report([], tmp_path / "report.html", photographs=False, folder=runs)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" not in html
+    assert texts("en")["absent"]["photographs"].split(":")[0] in html
+
+
+def test_thumbnails_stop_where_the_room_ends_and_it_is_said(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "PICTURE_BYTES", 4_000)
+    write_report([], tmp_path / "report.html", folder=runs)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 0 < sum(len(uri) for uri in re.findall(r"data:image/jpeg[^\"]*", html)) < 4_500
+    assert re.search(r"Thumbnails of \d+ pictures", html)
+    assert "Heat maps and feature maps of one" in html
+
+
+def test_demo_pictures_are_marked_and_shown_without_photographs_too(tmp_path: Path) -> None:
+    made_run(tmp_path, "one", exhibits=True, data={"is_demo": True})
+    write_report([], tmp_path / "report.html", photographs=False, folder=tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.index(texts("en")["page"]["demo"][:20]) < html.index("<main>")
+    assert "data:image/jpeg" in html
+
+
+def test_runs_without_answers_or_exhibits_are_reported_without(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "bare")
+    (run.folder / "predictions.npz").unlink()
+    write_report([], tmp_path / "report.html", folder=tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Confusions and mistakes of bare" in html
+    assert "no exhibits were made" in html
+    assert 'class="confusion"' not in html
+
+
+def test_the_same_runs_give_the_same_page(runs: Path, tmp_path: Path, html: str) -> None:
+    for name in ("a", "b"):
+        write_report([], tmp_path / name / "report.html", folder=runs)
+    assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
+
+
+def test_figures_are_written_beside_the_page(runs: Path, tmp_path: Path) -> None:
+    done = tench.write_report(output=tmp_path / "report.html", figures=tmp_path / "figures", runs=runs)
+    names = {path.name for path in done.figures}
+    assert {"cost.svg", "cost.png", "curves-one.svg", "confusion-two.png", "reliability-one.svg", "network-two.svg"} <= names
+    assert {"filters-one.png", "heat-one.png"} <= names
+    svg = (tmp_path / "figures" / "curves-one.svg").read_text(encoding="utf-8")
+    assert "learning rate" in svg
+    assert "var(" not in svg
+
+
+def test_another_language_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'de' is neither"):
+        write_report([], tmp_path / "report.html", "de", folder=runs)

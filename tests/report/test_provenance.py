@@ -1,0 +1,45 @@
+"""The commands of the report: what the command line reads, and no more than differs from the recipe or the study."""
+
+import shlex
+from pathlib import Path
+
+from made_runs import made_run
+
+from tench.config import load_recipe, load_study
+from tench.report.provenance import command, facts
+from tench.report.words import Words
+
+
+def test_a_training_names_what_differs_from_its_recipe(tmp_path: Path) -> None:
+    options = load_recipe("modern").resolve({"size_px": 32, "optimizer": "adam", "learn_rate": 0.0005, "augment": False}).model_dump()
+    words = shlex.split(command(made_run(tmp_path, seed=3, options=options).record).text)
+    assert words[:3] == ["tench", "train", "one"]
+    assert "--no-augment" in words
+    for flag, value in (("--optimizer", "adam"), ("--learn-rate", "0.0005"), ("--size", "32"), ("--seed", "3"), ("--recipe", "modern")):
+        assert words[words.index(flag) + 1] == value
+    assert not {"--momentum", "--l2", "--batch-size"} & set(words)
+
+
+def test_a_row_of_a_study_is_named_with_its_seed_only(tmp_path: Path) -> None:
+    study = load_study("conclusions")
+    row = study.rows[0]
+    options = load_recipe(study.recipe).resolve(study.options, row.options, {"size_px": study.size_px}).model_dump()
+    run = made_run(tmp_path, seed=2, study="conclusions", row=row.name, recipe=study.recipe, options=options)
+    assert command(run.record).text == f"tench study conclusions --rows {row.name} --seeds 2 --data DATA"
+
+
+def test_a_study_of_ones_own_is_named_as_a_file(tmp_path: Path) -> None:
+    run = made_run(tmp_path, study="mine", row="a row")
+    assert command(run.record).text.startswith("tench study mine.toml --rows 'a row' --seeds 0")
+
+
+def test_demo_pictures_are_named(tmp_path: Path) -> None:
+    assert "--data pictograms" in command(made_run(tmp_path, data={"is_demo": True}).record).text
+
+
+def test_facts_are_whole(tmp_path: Path) -> None:
+    found = dict(facts(made_run(tmp_path), Words("en")))
+    assert found["data sha256"] == "d" * 64
+    assert found["pictures to fit / select / test"] == "90 / 10 / 60"
+    assert found["finished"] == "2026-11-25 03:11"
+    assert found["versions"] == "torch 2.14"
