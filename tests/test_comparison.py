@@ -370,7 +370,7 @@ def test_pictures_never_seen_in_pretraining(tmp_path: Path) -> None:
     assert "2 pictures never seen in pretraining" in pair.sentence
     own = run_of(tmp_path, "own", "1111")
     assert compare_pair(a, own, among="unseen").n == 2, "a network that was not pretrained saw none of its test pictures"
-    with pytest.raises(UsageError, match="Neither"):
+    with pytest.raises(UsageError, match="None of own-s0, own2-s0 was pretrained"):
         compare_pair(own, run_of(tmp_path, "own2", "1111"), among="unseen")
     with pytest.raises(UsageError, match="not known"):
         compare_pair(a, run_of(tmp_path, "timm", "1111", **pretrained), among="unseen")

@@ -2,10 +2,12 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tench.comparison import Pair, compare, compare_seeds, results_table, with_ties
+from tench.comparison import Pair, compare, compare_seeds, results_table, score, with_ties
+from tench.comparison.arms import arms_of
 from tench.comparison.seeds import least_sign_flip_p, paired_t, sign_flip, wants_more_seeds
 from tench.errors import UsageError
 from tench.records import Run
@@ -74,9 +76,10 @@ def test_runs_share_a_letter_if_and_only_if_they_are_tied() -> None:
     assert [(row.name, row.ties) for row in table.rows] == [("best", "a"), ("middle", "ab"), ("worst", "b"), ("alone", "c")]
 
 
-def seeded(folder: Path, name: str, correct: int, seed: int) -> Run:
-    options = {"seed": seed}
-    return run_of(folder, name, "1" * correct + "0" * (20 - correct), seed=seed, options=options, result=result_of(correct, 20))
+def seeded(folder: Path, name: str, correct: int, seed: int, **changes: Any) -> Run:
+    changes["options"] = {"seed": seed} | changes.get("options", {})
+    changes["result"] = result_of(correct, 20, **changes.pop("scores", {}))
+    return run_of(folder, name, "1" * correct + "0" * (20 - correct), seed=seed, **changes)
 
 
 def test_compare_speaks_of_recipes_where_there_are_seeds(tmp_path: Path) -> None:
@@ -90,3 +93,40 @@ def test_compare_speaks_of_recipes_where_there_are_seeds(tmp_path: Path) -> None
     letters = {row.run_id: row.ties for row in found.table.rows if row.kind == "run"}
     assert set(letters) == {run.id for run in runs}
     assert all(letters.values())
+
+
+def test_runs_of_one_id_that_differ_in_precision_are_told_apart_and_none_is_dropped(tmp_path: Path) -> None:
+    """The id leaves the engine out; the folders tell which is which."""
+    precise = [seeded(tmp_path / "precise", "A", 15 + seed, seed, engine={"precision": "float32"}) for seed in (0, 1)]
+    fast = [seeded(tmp_path / "fast", "A", 10 + seed, seed, engine={"precision": "bfloat16"}) for seed in (0, 1)]
+    assert {run.id for run in precise} == {run.id for run in fast}
+    found = compare([*precise, *fast])
+    assert len(found.pairs) == 6
+    assert {pair.a.split("/")[-2] for pair in found.pairs} == {"precise", "fast"}
+    (arms,) = found.arms
+    assert "float32" in arms.a
+    assert "bfloat16" in arms.b
+    assert arms.mean == pytest.approx(0.25)
+
+
+def test_an_arm_with_two_runs_of_one_seed_is_named(tmp_path: Path) -> None:
+    twice = [seeded(tmp_path / place, "A", 15, seed) for place, seed in (("x", 0), ("y", 0), ("x", 1))]
+    found = compare([*twice, *(seeded(tmp_path, "B", 5, seed) for seed in (0, 1))])
+    assert found.arms == ()
+    assert any(warning.startswith("A has two runs of one seed (0, 0, 1)") for warning in found.table.warnings)
+
+
+def test_among_what_no_pretraining_saw_arms_are_compared_on_that(tmp_path: Path) -> None:
+    pretrained = {"network": {"weights_sha256": "a" * 64}, "unseen": "1" * 4 + "0" * 16}
+    runs = [seeded(tmp_path, "A", 15, seed, scores={"unseen": score(2 + seed, 4)}, **pretrained) for seed in (0, 1)]
+    runs += [seeded(tmp_path, "B", 5, seed, scores={"unseen": score(2 + seed, 4)}, unseen="1" * 4 + "0" * 16) for seed in (0, 1)]
+    assert [arms.mean for arms in compare(runs, "unseen").arms] == [0]
+    assert [arms.mean for arms in compare(runs).arms] == pytest.approx([0.5])
+
+
+def test_arms_that_differ_in_their_optimizer_only_have_names_of_their_own(tmp_path: Path) -> None:
+    records = [record("A", 80, seed, options={"optimizer": optimizer}) for optimizer in ("sgdm", "adam") for seed in (0, 1)]
+    runs = [Run(tmp_path, one.model_copy(update={"run_id": str(n)})) for n, one in enumerate(records)]
+    names = [arm.name for arm in arms_of(runs)]
+    assert len(set(names)) == 2
+    assert sorted(name.rsplit(", ", 1)[1] for name in names) == ["ADAM)", "SGDM)"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tench.errors import TrainingError, UsageError
-from tench.evaluation import calibration_error, confusion, metrics, result
+from tench.evaluation import calibration_error, confusion, metrics, reliability, result
 from tench.records import Predictions
 
 
@@ -118,3 +118,11 @@ def test_a_network_that_was_not_pretrained_is_scored_on_never_seen_pictures_but_
     assert found.unseen is not None
     assert found.unseen.n == 2
     assert found.seen is None
+
+
+def test_reliability_by_hand() -> None:
+    """Bins (0.4, 0.6] and (0.8, 1] of five: 0.6 belongs to the lower one; bins without answers are left out."""
+    found = reliability(np.array([0.5, 0.6, 0.9, 1.0]), np.array([True, False, True, True]), bins=5)
+    assert found.counts.tolist() == [2, 2]
+    assert found.confidence.tolist() == pytest.approx([0.55, 0.95])
+    assert found.accuracy.tolist() == [0.5, 1.0]

@@ -477,7 +477,7 @@ def test_list_runs_is_newest_first_skips_foreign_and_reports_damaged(tmp_path: P
     listing = list_runs(tmp_path)
     assert [run.id for run in listing.runs] == [new.id, old.id]
     assert len(listing.damaged) == 1
-    assert str(bad.folder / "record.json") in listing.damaged[0]
+    assert str(bad.folder / "record.json") in listing.damaged[bad.folder.name]
 
 
 def test_delete_run(tmp_path: Path) -> None:

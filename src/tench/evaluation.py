@@ -74,10 +74,27 @@ def calibration_error(log_probabilities: NDArray[np.floating[Any]], labels: NDAr
     Naeini, Cooper, Hauskrecht (2015), AAAI; Guo et al. (2017), arXiv 1706.04599.
     """
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
+    found = reliability(confidence, log_probabilities.argmax(axis=1) == labels, bins)
+    return float((found.counts * np.abs(found.accuracy - found.confidence)).sum()) / len(labels)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often answers of like confidence are right: of every bin that holds any picture, arrays (n_bins,), shares 0 to 1."""
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    """Mean probability of the answers."""
+    accuracy: NDArray[np.float64]
+
+
+def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = CALIBRATION_BINS) -> Reliability:
+    """Answers in `bins` equal bins (low, high] of their probability: `confidence` 0 to 1 and whether they are `right`, both (n,)."""
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    right = log_probabilities.argmax(axis=1) == labels
-    gaps = np.bincount(place, weights=right.astype(np.float64) - confidence, minlength=bins)
-    return float(np.abs(gaps).sum()) / len(labels)
+    counts = np.bincount(place, minlength=bins)
+    held = counts > 0
+    sums = [np.bincount(place, weights=values, minlength=bins)[held] for values in (confidence, right.astype(np.float64))]
+    return Reliability(counts[held], sums[0] / counts[held], sums[1] / counts[held])
 
 
 def result(predictions: Predictions, class_ids: Sequence[str], pretrained: bool, **facts: Any) -> Result:

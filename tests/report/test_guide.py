@@ -1,12 +1,12 @@
 """The guide in both languages: the same sections, everything inlined, small, and its figures are the arrays' own."""
 
 import re
-from html.parser import HTMLParser
 from string import Formatter
 from typing import Any
 
 import numpy as np
 import pytest
+from html_reader import read
 
 from tench.errors import ConfigError
 from tench.report.guide import Section, demo_arrays, guide_sections
@@ -14,40 +14,12 @@ from tench.report.guide_texts import LANGUAGES, guide_texts
 from tench.report.panels import number, signed
 
 LARGEST_BYTES = 1_500_000
-VOID = {"img", "br"}
 WORDS_ALIKE = {"formula", "formulas"}
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
 def guide(request: pytest.FixtureRequest) -> tuple[str, list[Section]]:
     return request.param, guide_sections(None, request.param, photographs=True)
-
-
-class Checker(HTMLParser):
-    """Notes attributes, and whether every tag that opens also closes, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def checked(html: str) -> Checker:
-    checker = Checker()
-    checker.feed(html)
-    assert checker.open == []
-    return checker
 
 
 def leaves(words: dict[str, Any], path: str = "") -> dict[str, Any]:
@@ -89,7 +61,7 @@ def test_it_is_small_and_nothing_comes_from_outside(guide: tuple[str, list[Secti
     _, sections = guide
     assert sum(len(section.html.encode()) for section in sections) < LARGEST_BYTES
     for section in sections:
-        for tag, name, value in checked(section.html).attributes:
+        for tag, name, value in read(section.html).attributes:
             if name in ("src", "href", "xlink:href"):
                 assert value.startswith(("data:image/png;base64,", "#")), (section.key, tag, value[:60])
             assert not re.search(r"url\((?!#)", value), (section.key, value)
@@ -99,7 +71,7 @@ def test_it_is_small_and_nothing_comes_from_outside(guide: tuple[str, list[Secti
 
 def test_pictures_are_described_and_ids_are_used_once(guide: tuple[str, list[Section]]) -> None:
     lang, sections = guide
-    attributes = [found for section in sections for found in checked(section.html).attributes]
+    attributes = [found for section in sections for found in read(section.html).attributes]
     images = [value for tag, name, value in attributes if tag == "img" and name == "alt"]
     assert len(images) == sum(tag == "img" and name == "src" for tag, name, _ in attributes)
     assert all(images)

@@ -2,11 +2,11 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from html_reader import read
 from made_runs import CLASSES, HOSTILE, made_run
 
 import tench
@@ -14,42 +14,6 @@ from tench.errors import UsageError
 from tench.report import page as page_module
 from tench.report.words import texts
 from tench.report.write import write_report
-
-VOID = {"img", "br", "meta", "link"}
-
-
-class Reader(HTMLParser):
-    """Notes every attribute and script, the headings, and whether every tag that opens also closes, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.scripts: list[str] = []
-        self.headings: list[int] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    assert reader.open == []
-    return reader
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +73,7 @@ def test_figures_and_tables_are_numbered_from_one(html: str) -> None:
 def test_confusions_are_those_of_the_answers(runs: Path, html: str) -> None:
     run = next(run for run in tench.runs(runs) if run.record.network.name == "one" and run.record.seed == 0)
     answers = run.predictions()
-    table = html[html.index(f'data-run="run-{run.record.identity[:8]}"') :]
+    table = html[html.index(f'data-run="run-{run.id}"') :]
     cells = re.findall(r'data-label="(\d)" data-answer="(\d)" aria-label="[^"]*">(\d+)<', table[: table.index("</table>")])
     found = {(int(label), int(answer)): int(n) for label, answer, n in cells}
     expected = {

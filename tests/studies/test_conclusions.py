@@ -76,7 +76,16 @@ def test_a_pretrained_network_is_compared_on_what_it_never_saw(study: Study, out
     found, _ = findings(study, runs)
     assert found.comparison is not None
     assert found.comparison.mean == 0, "not the 49 points on pictures it had seen"
-    assert "Compared on the 10 pictures that no pretraining saw." in found.sentence
+    assert "Compared on the pictures that no pretraining saw." in found.sentence
+
+
+def test_scores_on_different_pictures_are_never_paired(study: Study, outcome: Outcome) -> None:
+    a0, a1, b0, b1 = outcome.runs
+    runs = [scored(a0, 90, 100, 5, pretrained=True), scored(a1, 90, 100, 6, pretrained=True), scored(b0, 50, 100), scored(b1, 50, 100)]
+    found, _ = findings(study, runs)
+    assert found.comparison is not None
+    assert found.comparison.mean == pytest.approx(0.4), "all on the test pictures, for the others have no such score"
+    assert "may have seen the test pictures" in found.sentence
 
 
 def test_verdicts_are_published(study: Study, outcome: Outcome, tmp_path: Path) -> None:

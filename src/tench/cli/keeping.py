@@ -27,7 +27,7 @@ def list_them(format: FormatOption = Format.text) -> None:
     from tench.records import list_runs
 
     found = list_runs()
-    for damaged in found.damaged:
+    for damaged in found.damaged.values():
         typer.echo(f"tench: {damaged}", err=True)
     rows = [_facts(run) for run in found.runs]
     if format is not Format.text:

@@ -25,7 +25,9 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
     lang: Annotated[Language, typer.Option("--lang", help="Of the report.")] = Language.en,
     photographs: Annotated[Photographs, typer.Option("--photographs", help="Small, or none at all.")] = Photographs.thumbnails,
-    figures: Annotated[Path | None, typer.Option("--figures", help="Write the figures as PNG and SVG into this folder too.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for the figures: charts as PNG and SVG, drawings as SVG.")
+    ] = None,
 ) -> None:
     """Write a report on finished runs: one HTML file with everything in it."""
     from tench import api

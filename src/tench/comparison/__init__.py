@@ -2,12 +2,12 @@
 
 from tench.comparison.formats import as_csv, as_json, as_markdown, as_rich, duration, pairs_as_markdown, pairs_as_rich
 from tench.comparison.notes import data_line
-from tench.comparison.pairs import Pair, compare_pair
+from tench.comparison.pairs import Pair, compare_pair, compare_pairs
 from tench.comparison.results import NotRun, ResultRow, ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison, compare_seeds
 from tench.comparison.statistics import McNemar, holm, mcnemar_exact, score, wilson
 from tench.comparison.ties import with_ties
-from tench.comparison.together import Comparison, compare, compare_pairs
+from tench.comparison.together import Comparison, compare
 
 __all__ = [
     "ArmsComparison",

@@ -1,36 +1,121 @@
 """Runs sorted into arms: those that differ in their seed only, which together stand for a recipe; and all arms compared."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 from tench.comparison.notes import data_line, options_text
+from tench.comparison.pairs import Among
 from tench.comparison.results import by_arm
 from tench.comparison.seeds import ArmsComparison, compare_seeds
 from tench.records import Run, RunRecord
 
 
-def compare_arms(runs: Sequence[Run]) -> tuple[ArmsComparison, ...]:
-    """Every two arms among `runs` that were scored on the same pictures and have at least two seeds in common."""
-    arms = [records for records in by_arm([run.record for run in runs if run.record.result]) if _one_run_a_seed(records)]
-    names = _names([arm[0] for arm in arms])
-    return tuple(
-        compare_seeds(_by_seed(a), _by_seed(b), name_a, name_b)
-        for (a, name_a), (b, name_b) in combinations(zip(arms, names, strict=True), 2)
-        if data_line(a[0]) == data_line(b[0]) and len(_by_seed(a).keys() & _by_seed(b).keys()) > 1
-    )
+@dataclass(frozen=True)
+class Arm:
+    """A network as it was trained, in all its seeds."""
+
+    name: str
+    runs: tuple[Run, ...]
+    """Seeds rising."""
+
+    @property
+    def shown(self) -> Run:
+        """The run that stands for all."""
+        return self.runs[0]
+
+    @property
+    def record(self) -> RunRecord:
+        """Of the run that stands for all."""
+        return self.shown.record
+
+    @property
+    def key(self) -> str:
+        """Its name for links within a page."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"run-{self.shown.id}")
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether the answers of all its runs to single pictures were kept."""
+        return all((run.folder / "predictions.npz").is_file() for run in self.runs)
+
+    @property
+    def top1(self) -> float:
+        """Mean over its runs, 0 to 1."""
+        return fmean(run.record.result.top1 for run in self.runs if run.record.result)
+
+    @property
+    def repeats_seeds(self) -> bool:
+        """Whether it has two runs of one seed, so that seeds cannot be paired."""
+        return len({run.record.seed for run in self.runs}) < len(self.runs)
+
+    def shares(self, among: Among = "test") -> dict[int, float]:
+        """Top-1 by seed, 0 to 1, of the runs that were scored on such pictures."""
+        results = {run.record.seed: run.record.result for run in self.runs}
+        if among == "test":
+            return {seed: result.top1 for seed, result in results.items() if result}
+        return {seed: result.unseen.top1 for seed, result in results.items() if result and result.unseen}
 
 
-def _one_run_a_seed(records: Sequence[RunRecord]) -> bool:
-    return len(_by_seed(records)) == len(records)
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each folder once. Runs in several folders may have one id, for it leaves the engine out: those go by their folders."""
+    each = list({run.folder.resolve(): run for run in runs}.values())
+    several = {run_id for run_id, count in Counter(run.id for run in each).items() if count > 1}
+    return [_called_by_folder(run) if run.id in several else run for run in each]
 
 
-def _by_seed(records: Sequence[RunRecord]) -> dict[int, float]:
-    return {record.seed: record.result.top1 for record in records if record.result}
+def _called_by_folder(run: Run) -> Run:
+    name = "/".join(run.folder.resolve().parts[-3:])  # not all of the path: a report may be given away
+    return Run(run.folder, run.record.model_copy(update={"run_id": name}))
+
+
+def arms_of(runs: Sequence[Run]) -> tuple[Arm, ...]:
+    """Finished `runs` in arms, the highest mean accuracy first. Their ids must differ."""
+    by_id = {run.id: run for run in runs}
+    groups = [[by_id[record.run_id] for record in sorted(arm, key=_seed)] for arm in by_arm(run.record for run in runs)]
+    names = _names([group[0].record for group in groups])
+    arms = [Arm(name, tuple(group)) for name, group in zip(names, groups, strict=True)]
+    return tuple(sorted(arms, key=lambda arm: (-arm.top1, arm.name)))
+
+
+def _seed(record: RunRecord) -> int:
+    return record.seed
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
-    """A name for each arm; where several have the same, its options with it."""
-    names = [record.row or record.network.name for record in records]
-    several = Counter(names)
-    return [f"{name} ({options_text(record)})" if several[name] > 1 else name for name, record in zip(names, records, strict=True)]
+    """A name for each, as short as tells them apart."""
+    base = names = [record.row or record.network.name for record in records]
+    for more in _LONGER:
+        several = {name for name, count in Counter(names).items() if count > 1}
+        names = [f"{short} ({more(record)})" if name in several else name for name, short, record in zip(names, base, records, strict=True)]
+    return names
+
+
+_LONGER: tuple[Callable[[RunRecord], str], ...] = (
+    lambda record: f"{record.network.input_px} px",
+    lambda record: f"{record.network.input_px} px, {record.recipe}",
+    lambda record: f"{options_text(record)}, {str(record.options.get('optimizer', '')).upper()}",
+    lambda record: f"{options_text(record)}, {record.engine.get('precision', 'float32')}",
+    lambda record: record.run_id,
+)
+
+
+def compare_arms(arms: Sequence[Arm], among: Among = "test") -> tuple[ArmsComparison, ...]:
+    """Every two arms that were scored on the same pictures and have at least two seeds in common, each seed once."""
+    shares = {arm.name: arm.shares(among) for arm in arms if not arm.repeats_seeds}
+    return tuple(
+        compare_seeds(shares[a.name], shares[b.name], a.name, b.name)
+        for a, b in combinations([arm for arm in arms if arm.name in shares], 2)
+        if data_line(a.record) == data_line(b.record) and len(shares[a.name].keys() & shares[b.name].keys()) > 1
+    )
+
+
+def uncompared(arms: Sequence[Arm]) -> Iterator[str]:
+    """Which arms cannot be compared over their seeds although they have several runs, and why, a sentence each."""
+    for arm in arms:
+        if arm.repeats_seeds:
+            seeds = ", ".join(str(run.record.seed) for run in arm.runs)
+            yield f"{arm.name} has two runs of one seed ({seeds}), so it is compared run by run only; leave out one of them."

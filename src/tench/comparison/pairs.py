@@ -1,13 +1,15 @@
 """Whether trained networks differ: exact McNemar on the pictures both were scored on, Holm-corrected over all pairs."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.comparison.statistics import mcnemar_exact
+from tench.comparison.statistics import holm, mcnemar_exact
 from tench.errors import UsageError
 from tench.records import Predictions, Run
 
@@ -66,6 +68,15 @@ def _p(p: float) -> str:
     return f"= {p:.3f}" if p >= 0.001 else f"= {p:.1e}"
 
 
+def compare_pairs(runs: Sequence[Run], among: Among = "test") -> tuple[Pair, ...]:
+    """Every two of `runs`, each folder once, by exact McNemar, Holm-corrected over all pairs. Raises as `compare_pair` does."""
+    different = {run.folder: run for run in runs}.values()  # in a study one run may stand for several rows
+    _refuse_nothing_pretrained(list(different), among)
+    rows = cache(partial(_rows, among=among))
+    pairs = [_pair(a, b, among, rows) for a, b in combinations(different, 2)]
+    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True))
+
+
 def compare_pair(run_a: Run, run_b: Run, among: Among = "test") -> Pair:
     """Exact McNemar on the pictures that both runs were scored on, matched by name.
 
@@ -73,9 +84,13 @@ def compare_pair(run_a: Run, run_b: Run, among: Among = "test") -> Pair:
     Raises UsageError where they have no such pictures in common or disagree about the pictures' classes, RecordError where
     a run has no predictions.
     """
+    _refuse_nothing_pretrained([run_a, run_b], among)
+    return _pair(run_a, run_b, among, partial(_rows, among=among))
+
+
+def _pair(run_a: Run, run_b: Run, among: Among, rows: Callable[[Run], Predictions]) -> Pair:
     _refuse_unlike_data(run_a, run_b)
-    _refuse_nothing_pretrained(run_a, run_b, among)
-    a, b = _rows(run_a, among), _rows(run_b, among)
+    a, b = rows(run_a), rows(run_b)
     names, in_a, in_b = np.intersect1d(a.names, b.names, assume_unique=True, return_indices=True)
     if not len(names):
         raise UsageError(f"{run_a.id} and {run_b.id} were scored on no picture in common, so they cannot be compared.")
@@ -109,11 +124,10 @@ def _rows(run: Run, among: Among) -> Predictions:
     return predictions
 
 
-def _refuse_nothing_pretrained(run_a: Run, run_b: Run, among: Among) -> None:
-    if among == "unseen" and not any(run.record.network.weights_sha256 for run in (run_a, run_b)):
-        raise UsageError(
-            f"Neither {run_a.id} nor {run_b.id} was pretrained: every test picture is new to both. Compare them on the test pictures."
-        )
+def _refuse_nothing_pretrained(runs: Sequence[Run], among: Among) -> None:
+    if among == "unseen" and not any(run.record.network.weights_sha256 for run in runs):
+        names = ", ".join(run.id for run in runs)
+        raise UsageError(f"None of {names} was pretrained: every test picture is new to all. Compare them on the test pictures.")
 
 
 def _refuse_unlike_data(run_a: Run, run_b: Run) -> None:

@@ -104,6 +104,7 @@ def _same_but_for_seed(record: RunRecord) -> str:
     options = {key: value for key, value in record.options.items() if key != "seed"}
     parts: list[Any] = [record.kind, record.row, record.network.name, record.network.text, record.network.weights_sha256]
     parts += [record.recipe, record.rules, options, record.transfer, data_line(record), record.data.share]
+    parts += [record.engine.get("precision", "float32")]
     return json.dumps(parts, sort_keys=True)
 
 

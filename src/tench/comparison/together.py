@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
-from tench.comparison.arms import compare_arms
-from tench.comparison.pairs import Among, Pair, compare_pair
+from tench.comparison.arms import arms_of, compare_arms, told_apart, uncompared
+from tench.comparison.pairs import Among, Pair, compare_pairs
 from tench.comparison.results import ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison
-from tench.comparison.statistics import holm
 from tench.comparison.ties import with_ties
 from tench.errors import UsageError
 from tench.records import Run
@@ -21,7 +19,7 @@ class Comparison:
     table: ResultsTable
     pairs: tuple[Pair, ...]
     arms: tuple[ArmsComparison, ...] = ()
-    """Across seeds, on the test pictures: every two arms with at least two seeds in common."""
+    """Across seeds, on the same kind of pictures as the pairs: every two arms with at least two seeds in common."""
 
 
 def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
@@ -29,19 +27,10 @@ def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
 
     Raises as `compare_pair` does.
     """
-    different = _different(runs)
+    different = told_apart(runs)
     if len(different) < 2:
         raise UsageError("A comparison needs at least two different runs; `tench runs` lists them.")
-    pairs = compare_pairs(different, among)
-    return Comparison(with_ties(results_table(different), pairs), pairs, compare_arms(different))
-
-
-def compare_pairs(runs: Sequence[Run], among: Among = "test") -> tuple[Pair, ...]:
-    """Every two different `runs` by exact McNemar, Holm-corrected over all of them. Raises as `compare_pair` does."""
-    pairs = [compare_pair(a, b, among) for a, b in combinations(_different(runs), 2)]
-    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True))
-
-
-def _different(runs: Sequence[Run]) -> list[Run]:
-    """Each once: in a study one run may stand for several rows."""
-    return list({run.id: run for run in runs}.values())
+    pairs, arms = compare_pairs(different, among), arms_of([run for run in different if run.record.result])
+    table = with_ties(results_table(different), pairs)
+    table = replace(table, warnings=(*table.warnings, *uncompared(arms)))
+    return Comparison(table, pairs, compare_arms(arms, among))

@@ -62,20 +62,21 @@ class Listing:
     """The runs of a folder, the newest first, and what is wrong with those that cannot be read."""
 
     runs: tuple[Run, ...]
-    damaged: tuple[str, ...]
+    damaged: dict[str, str]
+    """By the names of their folders."""
 
 
 def list_runs(folder: Path | None = None) -> Listing:
     """All runs of a runs folder (none given: the current one). Folders without a record are passed over."""
     runs: list[Run] = []
-    damaged: list[str] = []
+    damaged: dict[str, str] = {}
     for entry in run_folders(folder or runs_folder()):
         try:
             runs.append(Run.read(entry))
         except RecordError as error:
-            damaged.append(str(error))
+            damaged[entry.name] = str(error)
     runs.sort(key=lambda run: (run.record.created, run.id), reverse=True)
-    return Listing(tuple(runs), tuple(damaged))
+    return Listing(tuple(runs), damaged)
 
 
 def run_folders(folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.report.gathering import Arm
+from tench.comparison.arms import Arm
+from tench.evaluation import Reliability
 from tench.report.plotting import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, decimals, new_figure
 from tench.report.words import Words
 
@@ -161,8 +162,9 @@ def _name_the_lines(axis: "Axes", words: Words) -> None:
     axis.legend(loc="best", fontsize=8)
 
 
-def reliability_figure(counts: NDArray[np.int64], certainty: NDArray[np.float64], right: NDArray[np.float64], words: Words) -> "Figure":
-    """Share of right answers against mean certainty, a dot a bin, its area by the pictures in it; all arrays (bins,)."""
+def reliability_figure(of: Reliability, words: Words) -> "Figure":
+    """Share of right answers against mean certainty, a dot a bin, its area by the pictures in it."""
+    counts, certainty, right = of.counts, of.confidence, of.accuracy
     figure, (axis,) = new_figure(3.3, 3.1, 1)
     axis.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8)
     axis.vlines(100 * certainty, 100 * certainty, 100 * right, color=ORANGE, linewidth=1)

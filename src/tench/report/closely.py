@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tench.comparison.arms import Arm
+from tench.evaluation import Reliability, confusion, reliability
 from tench.records import ClassScore
-from tench.report.gathering import Arm
 from tench.report.mistakes import Answers, Together, answers_of, together
 from tench.report.pictures import Budget, jpeg_uri
 from tench.report.words import NONE, Words
@@ -30,7 +31,12 @@ class Look:
     @property
     def confusion(self) -> NDArray[np.int64]:
         """(classes, classes): rows are the right classes."""
-        return self.answers.confusion(len(self.classes))
+        return confusion(self.answers.answers, self.answers.labels, len(self.classes))
+
+    @property
+    def reliability(self) -> Reliability:
+        """How often answers of like certainty are right."""
+        return reliability(self.answers.certainty, self.answers.correct)
 
     @property
     def per_class(self) -> tuple[ClassScore, ...]:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from tench.records import Run
 
-BINS = 15
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -26,10 +24,6 @@ class Answers:
     @property
     def correct(self) -> NDArray[np.bool_]:
         return np.asarray(self.answers == self.labels)
-
-    def confusion(self, classes: int) -> NDArray[np.int64]:
-        """How often each class (row) was answered with each (column), (classes, classes)."""
-        return np.bincount(self.labels * classes + self.answers, minlength=classes * classes).reshape(classes, classes)
 
     def most_confident_mistakes(self, most: int) -> NDArray[np.int64]:
         """Places of wrong answers, the most certain first."""
@@ -89,13 +83,3 @@ def together(several: Sequence[Answers]) -> Together:
     answers = np.stack([one.answers[places] for one, places in zip(several, at, strict=True)])
     certainty = np.stack([one.certainty[places] for one, places in zip(several, at, strict=True)])
     return Together(names, several[0].labels[at[0]], answers, certainty)
-
-
-def reliability(of: Answers) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """(pictures, mean certainty, share of right answers) in each of the 15 equal bins (low, high] that holds any picture."""
-    place = np.clip(np.ceil(of.certainty * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
-    held = counts > 0
-    certain = np.bincount(place, weights=of.certainty, minlength=BINS)[held] / counts[held]
-    right = np.bincount(place, weights=of.correct.astype(np.float64), minlength=BINS)[held] / counts[held]
-    return counts[held], certain, right

@@ -8,6 +8,7 @@ from importlib import resources
 from itertools import count
 from typing import Any
 
+from tench.comparison.arms import Arm
 from tench.networks.table import parse
 from tench.records.guide import GUIDE, read_guide_arrays
 from tench.report import closely
@@ -15,9 +16,8 @@ from tench.report.charts import CurveLimits, Point, cost_figure, curves_figure, 
 from tench.report.closely import Look, Thumbnails
 from tench.report.drawing import network_svg
 from tench.report.findings import conclusions, finding, pair_lines
-from tench.report.gathering import Arm, Material
+from tench.report.gathering import Material
 from tench.report.guide import guide_sections
-from tench.report.mistakes import reliability
 from tench.report.pictures import Budget
 from tench.report.plotting import styled, svg_for_page
 from tench.report.provenance import command, facts
@@ -163,7 +163,7 @@ def _closely(look: Look, thumbnails: Thumbnails, words: Words) -> dict[str, Any]
     name = f"reliability-{look.arm.key}"
     with styled(name):
         label = words("classes.reliability_label", name=look.arm.name, ece=ece)
-        chart = svg_for_page(reliability_chart(look, words), name, label)
+        chart = svg_for_page(reliability_figure(look.reliability, words), name, label)
     return {
         "look": look,
         "n": len(look.answers.names),
@@ -174,11 +174,6 @@ def _closely(look: Look, thumbnails: Thumbnails, words: Words) -> dict[str, Any]
         "nll": words.number(result.nll if result else None, 3),
         "mistakes": closely.confident_mistakes(look, thumbnails, words),
     }
-
-
-def reliability_chart(look: Look, words: Words) -> Any:
-    """The reliability diagram of `look`, a matplotlib figure."""
-    return reliability_figure(*reliability(look.answers), words)
 
 
 def _drawings(material: Material, words: Words) -> Iterator[tuple[Arm, str]]:

@@ -1,16 +1,14 @@
 """Pictures, drawings and captions as HTML that stands alone: everything inlined, nothing computed but how to show it."""
 
-import base64
-import io
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tench.report.canvas import SMALL, TEXT, Mark, Piece, Text, box, svg
+from tench.report.pictures import png, png_uri
 
 CELL_PX = 38.0
 
@@ -24,11 +22,8 @@ def number(value: float, lang: str, digits: int = 0, sign: bool = False) -> str:
 
 def picture(pixels: NDArray[Any], label: str, width_px: float, below: str = "") -> str:
     """A panel with a picture, uint8 (h, w) or (h, w, 3), `width_px` wide on the page, its pixels sharp; `below`: HTML under its label."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
     style = "display:block;width:100%;image-rendering:pixelated"
-    return panel(f'<img src="data:image/png;base64,{data}" alt="{escape(label)}" style="{style}">', label, width_px, below)
+    return panel(f'<img src="{png_uri(png(pixels))}" alt="{escape(label)}" style="{style}">', label, width_px, below)
 
 
 def signed(values: NDArray[Any], largest: float) -> NDArray[np.uint8]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tench.comparison.arms import Arm
 from tench.records import Exhibits, HeatMap, Way
 from tench.report.closely import class_names
-from tench.report.gathering import Arm
 from tench.report.pictures import (
     HEAT_PX,
     WAY_PX,

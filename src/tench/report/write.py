@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tench.errors import UsageError
 from tench.networks.table import parse
 from tench.records import write_bytes_atomically
-from tench.report.charts import CurveLimits, confusion_figure, cost_figure, curves_figure
+from tench.report.charts import CurveLimits, confusion_figure, cost_figure, curves_figure, reliability_figure
 from tench.report.closely import MOST_NETWORKS, looks
 from tench.report.drawing import network_svg
 from tench.report.gathering import Material, gather
-from tench.report.page import LIMIT_MB, Asked, html_page, points, reliability_chart, trained
+from tench.report.page import LIMIT_MB, Asked, html_page, points, trained
 from tench.report.pictures import filter_tiles, heat_over, png, sheet
 from tench.report.plotting import png_file, styled, svg_file
 from tench.report.seeing import FILTER_COLUMNS, MOST_FILTERS
@@ -96,7 +96,7 @@ def _charts(material: Material, words: Words) -> Iterator[tuple[Any, ...]]:
         yield f"curves-{_plain(arm.name)}", curves_figure, arm, limits
     for look in looks(material.arms[:MOST_NETWORKS], words):
         yield f"confusion-{_plain(look.arm.name)}", confusion_figure, look.confusion, look.classes
-        yield f"reliability-{_plain(look.arm.name)}", reliability_chart, look
+        yield f"reliability-{_plain(look.arm.name)}", reliability_figure, look.reliability
 
 
 def _drawing_files(material: Material, words: Words) -> Iterator[tuple[str, bytes]]:

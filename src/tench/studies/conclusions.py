@@ -54,7 +54,7 @@ def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Findi
         lacking = f"{conclusion.better} has {_count(better)}, {conclusion.worse} {_count(worse)}; two in common are the least."
         return Finding(conclusion, None, lacking)
     runs_of_both = [*better.values(), *worse.values()]
-    score = _unseen if any(run.record.network.weights_sha256 for run in runs_of_both) else _top1
+    score = _unseen if _unseen_counts(runs_of_both) else _top1
     shares = [{seed: score(run) for seed, run in arm.items()} for arm in (better, worse)]
     compared = compare_seeds(shares[0], shares[1], conclusion.better, conclusion.worse, claimed=1)
     return Finding(conclusion, compared, " ".join(_remarks(runs_of_both)))
@@ -70,9 +70,19 @@ def _top1(run: Run) -> float:
 
 
 def _unseen(run: Run) -> float:
-    """Of a comparison with a pretrained network: the score on what its pretraining never saw, where that is known."""
-    unseen = run.record.result.unseen if run.record.result else None
-    return unseen.top1 if unseen else _top1(run)
+    assert run.record.result is not None
+    assert run.record.result.unseen is not None
+    return run.record.result.unseen.top1
+
+
+def _unseen_counts(runs: Sequence[Run]) -> bool:
+    """Whether to compare on what no pretraining saw: where one was pretrained, and all were scored on the same such pictures."""
+    sizes = {run.record.result.unseen.n if run.record.result and run.record.result.unseen else None for run in runs}
+    return _pretrained(runs) and len(sizes) == 1 and None not in sizes
+
+
+def _pretrained(runs: Sequence[Run]) -> bool:
+    return any(run.record.network.weights_sha256 for run in runs)
 
 
 def _count(arm: dict[int, Run]) -> str:
@@ -87,11 +97,7 @@ def _remarks(runs: Sequence[Run]) -> Iterable[str]:
         yield "The rows were trained at different sizes, or scored on different numbers of pictures."
     if any(run.record.rules.get("select_from") == "test" for run in runs):
         yield "These rows were stopped on their test pictures."
-    if any(run.record.network.weights_sha256 for run in runs):
-        sizes = {run.record.result.unseen.n for run in runs if run.record.result and run.record.result.unseen}
-        known = len(sizes) == 1 and all(run.record.result and run.record.result.unseen for run in runs)
-        yield (
-            f"Compared on the {sizes.pop()} pictures that no pretraining saw."
-            if known
-            else "One of them was pretrained and may have seen the test pictures then."
-        )
+    if _unseen_counts(runs):
+        yield "Compared on the pictures that no pretraining saw."
+    elif _pretrained(runs):
+        yield "One of them was pretrained and may have seen the test pictures then."
