@@ -63,7 +63,7 @@ def test_more_seeds_are_wanted_whatever_was_found() -> None:
 
 
 def pair(a: str, b: str, p_holm: float) -> Pair:
-    return Pair(a, b, 100, 50, 50, 5, 5, p_holm, p_holm, "test")
+    return Pair(a, b, 100, 50, 50, 5, 5, p_holm, p_holm, "test", -0.1, 0.1)
 
 
 def test_runs_share_a_letter_if_and_only_if_they_are_tied() -> None:

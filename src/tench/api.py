@@ -89,12 +89,15 @@ def transfer(
     watcher: "Watcher | None" = None,
     anyway: bool = False,
     skip_bad: bool = False,
+    seen_hashes: str | Path | None = None,
     **options: Any,
 ) -> Run:
     """Bring a pretrained network to the classes of `data`; returns the finished run.
 
     By default its layers stay as they are and a new last layer is fitted on their features, which are computed once and kept;
-    `TransferOptions(method="fine_tune")` trains all of it. Raises NotFoundError where its weights are not there.
+    `TransferOptions(method="fine_tune")` trains all of it. `seen_hashes`: a list, as `sha256sum` prints it, of the pictures its
+    pretraining saw, so that those it never saw are scored apart; Imagenette's are known without. Raises NotFoundError where its
+    weights are not there.
     """
     from tench.networks.reference import network as found
     from tench.runtime import choose_engine
@@ -105,7 +108,8 @@ def transfer(
     recipe = load_recipe("transfer" if how.method == "frozen" else "fine_tune")
     if how.method == "frozen":
         _refuse_training_options(options)
-    plan = Plan(found(network), _source(data, skip_bad), recipe, recipe.resolve(options), choose_engine(device, threads))
+    source = _source(data, skip_bad, seen_hashes)
+    plan = Plan(found(network), source, recipe, recipe.resolve(options), choose_engine(device, threads))
     run = carry_out(plan, how, Path(runs or runs_folder()), Path(weights) if weights else None, watcher, anyway)
     return _exhibited(run, plan, exhibits, watcher)
 
@@ -127,10 +131,11 @@ def evaluate(
     device: str = "auto",
     threads: int | None = None,
     skip_bad: bool = False,
+    seen_hashes: str | Path | None = None,
 ) -> "Evaluation":
     """Score a run, or a pretrained network as it is, on other labelled pictures: all of a folder, or its `val` part.
 
-    Classes are matched by name; pictures the run was trained on are found by content and named.
+    Classes are matched by name; pictures the run was trained on are found by content and named. `seen_hashes` as in `transfer`.
     Raises UsageError for classes the network does not know.
     """
     from tench.data.sources import Source, open_source
@@ -140,7 +145,7 @@ def evaluate(
 
     engine = choose_engine(device, threads)
     apply_engine(engine)
-    source = data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad, val_share=1.0)
+    source = data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad, val_share=1.0, seen_hashes=seen_hashes)
     return score(what if isinstance(what, Recogniser) else load(what, weights=weights, device=device, threads=threads), source)
 
 
@@ -157,16 +162,18 @@ def study(
     watcher: "Watcher | None" = None,
     anyway: bool = False,
     skip_bad: bool = False,
+    seen_hashes: str | Path | None = None,
 ) -> "Outcome":
     """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
-    Finished runs are found again and not repeated. The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
+    Finished runs are found again and not repeated; `seen_hashes` as in `transfer`.
+    The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
     """
     from tench.runtime import choose_engine
     from tench.studies.run import run_study
 
     found = study if isinstance(study, Study) else load_study(str(study))
-    source = _source(data, skip_bad)
+    source = _source(data, skip_bad, seen_hashes)
     places = (Path(runs or runs_folder()), choose_engine(device, threads))
     return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits)
 
@@ -251,7 +258,7 @@ def resume(
     from tench.training.transfer import resume_fine_tuning
 
     found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
-    plan = plan_of(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)))
+    plan = plan_of(found, _source_of(found, data))
     if found.record.transfer and found.record.transfer["method"] == "fine_tune":
         run_on = resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
         return _exhibited(run_on, plan, exhibits, watcher)
@@ -282,7 +289,7 @@ def exhibit(
     found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
     engine = choose_engine(device, threads)
     apply_engine(engine)
-    return write_exhibits(found, _source(data or found.local().get("data"), skip_bad=bool(found.record.data.skipped)), engine)
+    return write_exhibits(found, _source_of(found, data), engine)
 
 
 def _exhibited(run: Run, plan: "Plan", wanted: bool, watcher: "Watcher | None") -> Run:
@@ -293,7 +300,13 @@ def _exhibited(run: Run, plan: "Plan", wanted: bool, watcher: "Watcher | None") 
     return run
 
 
-def _source(data: "str | Path | Source | None", skip_bad: bool) -> "Source":
+def _source(data: "str | Path | Source | None", skip_bad: bool, seen_hashes: str | Path | None = None) -> "Source":
     from tench.data.sources import Source, open_source
 
-    return data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad)
+    return data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad, seen_hashes=seen_hashes)
+
+
+def _source_of(run: Run, data: "str | Path | Source | None") -> "Source":
+    """The pictures of a run: `data`, else where they were when it began."""
+    places = run.local()
+    return _source(data or places.get("data"), bool(run.record.data.skipped), places.get("seen_hashes"))

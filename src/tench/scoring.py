@@ -10,7 +10,6 @@ from tench.comparison import score
 from tench.config import Options, Rules
 from tench.data import overlap
 from tench.data.cache import decoded
-from tench.data.imagenette import unseen_by_imagenet
 from tench.data.overlap import Shared
 from tench.data.roles import roles
 from tench.data.sources import Picture, Source, open_source
@@ -35,7 +34,7 @@ class Evaluation:
     shared_with_training: tuple[Shared, ...] | None
     """Pictures that the run was also fitted or selected on; None: not known, for there is no run or its pictures are gone."""
     unseen: Score | None
-    """Of pictures no ImageNet-pretrained network saw, for such networks and where file names tell."""
+    """Of pictures that pretraining never saw, for pretrained networks and where it is known which they are (`Source.unseen`)."""
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def evaluate(recogniser: Recogniser, source: Source) -> Evaluation:
     scored = [source.pictures[i] for i in indices]
     trained_on = _training_pictures(recogniser.run) if recogniser.run else None
     shared = None if trained_on is None else tuple(overlap.between(trained_on, scored))
-    unseen = _unseen(recogniser, source, scored, answers.argmax(1) == labels)
+    unseen = _unseen(recogniser, source, indices, answers.argmax(1) == labels)
     notes = _notes(recogniser, source, len(label_of), shared, unseen, found.n)
     return Evaluation(recogniser.name, source.name, source.sha256, source.is_demo, found, recogniser.classes, shared, unseen, tuple(notes))
 
@@ -120,10 +119,10 @@ def _pretrained(recogniser: Recogniser) -> bool:
     return recogniser.run is None or recogniser.run.record.network.pretrained_on == IMAGENET
 
 
-def _unseen(recogniser: Recogniser, source: Source, scored: list[Picture], correct: NDArray[np.bool_]) -> Score | None:
-    if not _pretrained(recogniser) or source.kind != "imagenette":
+def _unseen(recogniser: Recogniser, source: Source, scored: NDArray[np.int64], correct: NDArray[np.bool_]) -> Score | None:
+    if not _pretrained(recogniser) or source.unseen is None:
         return None
-    mask = np.array([unseen_by_imagenet(picture.name) for picture in scored])
+    mask = source.unseen[scored]
     return score(int(correct[mask].sum()), int(mask.sum())) if mask.any() else None
 
 
@@ -138,7 +137,10 @@ def _notes(
     if recogniser.run and shared is None:
         notes.append("Whether the run was trained on some of these pictures is not known: its own are not where they were.")
     if unseen is not None:
-        notes.append(f"Mostly seen in pretraining: only {unseen.n:,} of the {n:,} pictures were never seen.")
+        if 2 * unseen.n < n:
+            notes.append(f"Mostly seen in pretraining: only {unseen.n:,} of the {n:,} pictures were never seen.")
+        else:
+            notes.append(f"{unseen.n:,} of the {n:,} pictures were never seen in pretraining.")
     if n_classes < len(recogniser.classes):
         notes.append(f"The pictures are of {n_classes} of the {len(recogniser.classes)} classes it knows.")
     return notes

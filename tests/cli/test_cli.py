@@ -68,6 +68,11 @@ def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Pat
     assert [row["run_id"] for row in json.loads(tench_("runs", "list", "--format", "json")[1])] == [second["run_id"], first.id]
     code, out, _ = tench_("runs", "show", first.id)
     assert "in r2018b" in out
+    assert "recall, %" in out
+    assert "expected calibration error" in out
+    bins = json.loads(tench_("runs", "show", first.id, "--format", "json")[1])["reliability"]
+    assert sum(line["pictures"] for line in bins) == 30
+    assert sum(line["pictures"] * line["top1"] for line in bins) == pytest.approx(first.record.result.correct)
     assert len(json.loads(tench_("runs", "show", first.id, "--format", "json")[1])["history"]) == 8
 
     code, out, _ = tench_("compare", first.id, second["run_id"])

@@ -1,5 +1,6 @@
 """Transfer with a small stand-in for a pretrained network, so that every number can be checked."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tench.networks.build import TableNetwork, build
 from tench.networks.reference import network
 from tench.networks.table import load_table
 from tench.training import transfer as module_under_test
+from tench.training.facts import differences
 from tench.training.plan import Plan
 from tench.training.transfer import transfer, untrained
 
@@ -66,9 +68,9 @@ def imagenette_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan_for(net: Path, data: Path, recipe: str = "transfer", **options: Any) -> Plan:
+def plan_for(net: Path, data: Path, recipe: str = "transfer", seen_hashes: Path | None = None, **options: Any) -> Plan:
     loaded = load_recipe(recipe)
-    return Plan(network(net), open_source(data), loaded, loaded.resolve(options), ENGINE)
+    return Plan(network(net), open_source(data, seen_hashes=seen_hashes), loaded, loaded.resolve(options), ENGINE)
 
 
 def test_a_frozen_backbone_with_a_new_head_learns_and_is_only_passed_once(
@@ -104,6 +106,24 @@ def test_pictures_never_seen_in_pretraining_are_left_out_and_scored_apart(
     assert used.record.result is not None
     assert used.record.result.unseen is not None
     assert used.record.result.unseen.n == 10
+
+
+def test_a_users_list_says_which_pictures_were_never_seen(
+    pretrained: CountingNetwork, tiny_net: Path, imagenette_like: Path, tmp_path: Path
+) -> None:
+    """It wins over the names of Imagenette's files, is part of what makes the run, and where it lay is kept for going on."""
+    seen = sorted(path for path in imagenette_like.rglob("*.png") if path.stem[-3:] != "011")
+    (tmp_path / "seen.txt").write_text("".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in seen), encoding="utf-8")
+    run = transfer(plan_for(tiny_net, imagenette_like, seen_hashes=tmp_path / "seen.txt"), TransferOptions(), tmp_path / "runs")
+    assert {Path(name).stem[-3:] for name in run.record.data.left_out} == {"011"}
+    assert len(run.record.data.left_out) == 10
+    assert run.record.result is not None
+    assert run.record.result.unseen is not None
+    assert run.record.result.unseen.n == 10, "all test pictures are in the list"
+    assert run.local()["seen_hashes"] == str(tmp_path / "seen.txt")
+    plain = plan_for(tiny_net, imagenette_like)
+    assert any("the list of pictures seen" in text for text in differences(run.record, plain))
+    assert plain.identity() != plan_for(tiny_net, imagenette_like, seen_hashes=tmp_path / "seen.txt").identity()
 
 
 def test_untrained_is_the_arg_max_over_the_classes_own_outputs(

@@ -80,6 +80,9 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How the answer i
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 AnywayOption = Annotated[bool, typer.Option("--anyway", help="Go on although memory may not suffice, or something has changed.")]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave unusable pictures out, and record which.")]
+SeenHashesOption = Annotated[
+    Path | None, typer.Option("--seen-hashes", help="List of sha256 of the pictures that pretraining saw; Imagenette's are known.")
+]
 ExhibitsOption = Annotated[
     bool, typer.Option("--exhibits/--no-exhibits", help="Heat maps, feature maps and thumbnails for the report, made at the end.")
 ]
@@ -110,11 +113,11 @@ def recipe_name(recipe: str | None, semantics: Semantics | None) -> str | None:
     return recipe or (semantics.value if semantics else None)
 
 
-def opened(data: str | None, skip_bad: bool, quiet: bool = False) -> "Source":
+def opened(data: str | None, skip_bad: bool, quiet: bool = False, seen_hashes: Path | None = None) -> "Source":
     """The pictures asked for. Which they are is the first line of output (standard error, so that results can be piped)."""
     from tench.data.sources import describe, open_source
 
-    source = open_source(data, skip_bad=skip_bad)
+    source = open_source(data, skip_bad=skip_bad, seen_hashes=seen_hashes)
     if not quiet:
         typer.echo(f"Data: {describe(source)}", err=True)
     return source

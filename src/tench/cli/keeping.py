@@ -75,14 +75,15 @@ def _show(rows: list[dict[str, Any]]) -> None:
 def show_one(
     run: Annotated[str, typer.Argument(help="Id (or its beginning) or folder of a run.")], format: FormatOption = Format.text
 ) -> None:
-    """Show one run: its result, its curve, what it was made of."""
+    """Show one run: its result, class by class too, how far its probabilities can be trusted, its curve, what it was made of."""
     from tench.comparison import as_rich, results_table
     from tench.records import load_run
 
     found = load_run(run)
     history = found.history()
     if format is Format.json:
-        show_json(found.record.model_dump(mode="json") | {"history": history, "folder": str(found.folder)})
+        facts = found.record.model_dump(mode="json") | {"history": history, "folder": str(found.folder)}
+        show_json(facts | {"reliability": _reliability(found)})
         return
     if format is not Format.text:
         show_rows(history, format)
@@ -91,12 +92,62 @@ def show_one(
     typer.echo(f"{record.run_id}: {record.status}" + (f" ({record.failure})" if record.failure else ""))
     if record.result:
         show(as_rich(results_table([found])))
+        _show_classes(found)
+        _show_reliability(found)
     _show_curve(history)
     typer.echo(f"data {record.data.name}, sha256 {record.data.sha256}")
     typer.echo(f"rules {record.recipe}; " + ("; ".join(record.rule_differences) or "none differs"))
     typer.echo("options " + ", ".join(f"{key} {value}" for key, value in record.options.items()))
     typer.echo(f"machine {record.machine.processor}, {record.machine.cores} cores; torch {record.versions.get('torch')}; {record.created}")
     typer.echo(f"folder {found.folder}")
+
+
+def _show_classes(run: "Run") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    result, words = run.record.result, {entry.id: entry.english for entry in run.record.data.classes}
+    grid = Table(title="Class by class", title_justify="left")
+    grid.add_column("class")
+    for head in ("pictures", "precision, %", "recall, %", "F1, %"):
+        grid.add_column(head, justify="right")
+    for entry in result.per_class if result else ():
+        shares = ("-" if name in entry.undefined else f"{100 * getattr(entry, name):.2f}" for name in ("precision", "recall", "f1"))
+        grid.add_row(Text(words.get(entry.id) or entry.id), f"{entry.n:,}", *shares)
+    if grid.row_count:
+        show(grid)
+
+
+def _reliability(run: "Run") -> list[dict[str, Any]]:
+    """How often answers of like probability are right, a bin a line; nothing where the answers to single pictures were not kept."""
+    import numpy as np
+
+    from tench.errors import RecordError
+    from tench.evaluation import reliability
+
+    try:
+        answers = run.predictions()
+    except RecordError:
+        return []
+    tested = answers.only(answers.test)
+    found = reliability(np.exp(tested.log_probabilities.max(axis=1).astype(np.float64)), tested.correct)
+    bins = zip(found.counts, found.confidence, found.accuracy, strict=True)
+    return [{"pictures": int(count), "confidence": float(mean), "top1": float(share)} for count, mean, share in bins]
+
+
+def _show_reliability(run: "Run") -> None:
+    from rich.table import Table
+
+    bins, result = _reliability(run), run.record.result
+    if not bins or result is None or result.ece is None or result.nll is None:
+        return
+    typer.echo(f"Calibration: expected calibration error {100 * result.ece:.2f} points, negative log-likelihood {result.nll:.4f}")
+    grid = Table()
+    for head in ("pictures", "sure of its answer, %", "right, %"):
+        grid.add_column(head, justify="right")
+    for line in bins:
+        grid.add_row(f"{line['pictures']:,}", f"{100 * line['confidence']:.1f}", f"{100 * line['top1']:.1f}")
+    show(grid)
 
 
 def _show_curve(history: list[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from tench.cli.app import (
     PrecisionChoice,
     QuietOption,
     RecipeOption,
+    SeenHashesOption,
     SemanticsOption,
     SkipBadOption,
     ThreadsOption,
@@ -129,6 +130,7 @@ def transfer(
         bool,
         typer.Option("--leave-unseen-out/--use-unseen", help="Score what pretraining never saw, train without."),
     ] = True,
+    seen_hashes: SeenHashesOption = None,
     head_rate_factor: Annotated[float, typer.Option("--head-rate-factor", help="Fine-tuning: the new layer's factor.")] = 10.0,
     freeze_until: Annotated[str | None, typer.Option("--freeze-until", help="Fine-tuning: rows up to this one stay as they are.")] = None,
     learn_rate: LearnRate = None,
@@ -171,7 +173,7 @@ def transfer(
         "share": share,
         "test_share": test_share,
     }
-    source = opened(data, skip_bad, quiet)
+    source = opened(data, skip_bad, quiet, seen_hashes)
     places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits}
     run = api.transfer(network, source, how=how, watcher=teller(quiet), anyway=anyway, **places, **options)
     _print_result(run, format)
@@ -204,6 +206,7 @@ def study(
     recipe: RecipeOption = None,
     data: DataOption = None,
     weights: WeightsOption = None,
+    seen_hashes: SeenHashesOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     exhibits: ExhibitsOption = True,
@@ -223,7 +226,7 @@ def study(
     from tench.studies.publish import publish
 
     found = load_study("quick" if quick else "conclusions" if conclusions else file)
-    source = opened(data, skip_bad, quiet)
+    source = opened(data, skip_bad, quiet, seen_hashes)
     choices = Choices(
         recipe=recipe_name(recipe, semantics),
         rows=tuple(name.strip() for name in rows.split(",")) if rows else (),

@@ -12,6 +12,7 @@ from tench.cli.app import (
     Format,
     FormatOption,
     Language,
+    SeenHashesOption,
     SkipBadOption,
     ThreadsOption,
     WeightsOption,
@@ -92,6 +93,7 @@ def evaluate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     skip_bad: SkipBadOption = False,
+    seen_hashes: SeenHashesOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """Score a network on other labelled pictures; classes are matched by name, pictures it was trained on are found and said."""
@@ -101,7 +103,7 @@ def evaluate(
 
     if format not in (Format.text, Format.json):
         raise UsageError("evaluate prints text or json; take one of these for --format.")
-    source = open_source(data, skip_bad=skip_bad, val_share=1.0)
+    source = open_source(data, skip_bad=skip_bad, val_share=1.0, seen_hashes=seen_hashes)
     typer.echo(f"Data: {describe(source)}", err=True)
     found = api.evaluate(what, source, weights=weights, device=device, threads=threads)
     if format is Format.json:

@@ -5,7 +5,8 @@ from tench.comparison.notes import data_line
 from tench.comparison.pairs import Pair, compare_pair, compare_pairs
 from tench.comparison.results import NotRun, ResultRow, ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison, compare_seeds
-from tench.comparison.statistics import McNemar, holm, mcnemar_exact, score, wilson
+from tench.comparison.selection import Selection, selection, with_selection
+from tench.comparison.statistics import McNemar, holm, mcnemar_exact, paired_interval, score, wilson
 from tench.comparison.ties import with_ties
 from tench.comparison.together import Comparison, compare
 
@@ -17,6 +18,7 @@ __all__ = [
     "Pair",
     "ResultRow",
     "ResultsTable",
+    "Selection",
     "as_csv",
     "as_json",
     "as_markdown",
@@ -29,10 +31,13 @@ __all__ = [
     "duration",
     "holm",
     "mcnemar_exact",
+    "paired_interval",
     "pairs_as_markdown",
     "pairs_as_rich",
     "results_table",
     "score",
+    "selection",
     "wilson",
+    "with_selection",
     "with_ties",
 ]

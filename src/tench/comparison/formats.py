@@ -147,7 +147,18 @@ def _plain(row: ResultRow) -> dict[str, Any]:
     return values | {"unseen": row.unseen.model_dump() if row.unseen else None}
 
 
-_PAIR_HEADINGS = ("first", "second", "pictures", "first %", "second %", "only first right", "only second right", "p", "p (Holm)")
+_PAIR_HEADINGS = (
+    "first",
+    "second",
+    "pictures",
+    "first %",
+    "second %",
+    "difference (95 % interval)",
+    "only first right",
+    "only second right",
+    "p",
+    "p (Holm)",
+)
 
 
 def _p(p: float) -> str:
@@ -160,6 +171,7 @@ def _how_many(pairs: Sequence[Pair]) -> str:
 
 def _pair_cells(pair: Pair) -> list[str]:
     shares = [_percent(pair.a_correct / pair.n), _percent(pair.b_correct / pair.n)]
+    shares += [f"{100 * pair.difference:+.2f} ({100 * pair.low:+.2f} to {100 * pair.high:+.2f})"]
     return [pair.a, pair.b, f"{pair.n:,}", *shares, f"{pair.only_a:,}", f"{pair.only_b:,}", _p(pair.p), _p(pair.p_holm)]
 
 

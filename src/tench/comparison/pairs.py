@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.comparison.statistics import holm, mcnemar_exact
+from tench.comparison.statistics import holm, mcnemar_exact, paired_interval
 from tench.errors import UsageError
 from tench.records import Predictions, Run
 
@@ -35,6 +35,9 @@ class Pair:
     p_holm: float
     """Corrected for the number of pairs looked at; equal to `p` for a single pair."""
     among: Among
+    low: float
+    """Of the 95 % interval of `difference` over such pictures, Tango's score interval, like `high`: of these two trained networks."""
+    high: float
     remarks: tuple[str, ...] = ()
 
     @property
@@ -46,7 +49,7 @@ class Pair:
     def sentence(self) -> str:
         """The finding in words. It speaks of these two trained networks: other seeds might turn out otherwise."""
         pictures = f"{self.n:,} pictures" + (" never seen in pretraining" if self.among == "unseen" else "")
-        points = f"{100 * self.difference:+.2f} points"
+        points = f"{100 * self.difference:+.2f} points, 95 % interval {100 * self.low:+.2f} to {100 * self.high:+.2f}"
         counts = f"on {pictures} {self.a} is right on {self.a_correct:,} and {self.b} on {self.b_correct:,} ({points})"
         only = f"{self.only_a:,} only the first has right, {self.only_b:,} only the second"
         chance = f"exact McNemar p {_p(self.p)}" + (
@@ -97,6 +100,7 @@ def _pair(run_a: Run, run_b: Run, among: Among, rows: Callable[[Run], Prediction
     _refuse_other_classes(run_a, run_b, a.labels[in_a], b.labels[in_b])
     a_correct, b_correct = a.correct[in_a], b.correct[in_b]
     test = mcnemar_exact(a_correct, b_correct)
+    low, high = paired_interval(test.only_a, test.only_b, len(names))
     return Pair(
         a=run_a.id,
         b=run_b.id,
@@ -108,6 +112,8 @@ def _pair(run_a: Run, run_b: Run, among: Among, rows: Callable[[Run], Prediction
         p=test.p,
         p_holm=test.p,
         among=among,
+        low=low,
+        high=high,
         remarks=tuple(_remarks(run_a, run_b, len(names), max(len(a.names), len(b.names)))),
     )
 

@@ -1,7 +1,7 @@
-"""How sure a score is, and whether two networks differ: Wilson's interval, McNemar's exact test, Holm's correction."""
+"""How sure a score is, and whether two networks differ: Wilson's and Tango's intervals, McNemar's exact test, Holm's correction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -67,6 +67,39 @@ def _binomial_p(successes: int, n: int) -> float:
     from scipy.stats import binomtest  # slow to import, and only needed here
 
     return float(binomtest(successes, n, 0.5).pvalue)
+
+
+def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of the difference of two shares of right answers on the same `n` pictures, low and high in -1 to 1.
+
+    `only_a` pictures only the first network has right, `only_b` only the second. Tango (1998), Stat. Med. 17, 891: all differences
+    that McNemar's statistic, with the shares estimated under that difference, does not reject; they are found by halving.
+    Raises UsageError unless `only_a` and `only_b` are at least 0 and together at most n, and n at least 1.
+    """
+    if min(only_a, only_b) < 0 or only_a + only_b > n or n < 1:
+        raise UsageError(f"There is no interval for {only_a} and {only_b} of {n} pictures: only one network can be right on each of those.")
+    z, found = NormalDist().inv_cdf((1 + confidence) / 2), (only_a - only_b) / n
+    # at the ends of -1 to 1 the statistic has no value; it is never needed there
+    low = -1.0 if only_b == n else _where(lambda delta: _tango(only_a, only_b, n, delta) > z, -1.0, found)
+    high = 1.0 if only_a == n else _where(lambda delta: _tango(only_a, only_b, n, delta) > -z, found, 1.0)
+    return low, high
+
+
+def _tango(only_a: int, only_b: int, n: int, delta: float) -> float:
+    """The statistic, falling in `delta`; the share of `only_b` under `delta` is the positive root of a quadratic."""
+    a, b, c = 2.0 * n, -only_a - only_b + (2 * n - only_a + only_b) * delta, -only_b * delta * (1 - delta)
+    share_b = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = n * (2 * share_b + delta * (1 - delta))
+    gap = only_a - only_b - n * delta
+    return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+
+def _where(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The end of the values from `low` on for which it holds, to 1e-12, where it stops holding between `low` and `high`."""
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return (low + high) / 2
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

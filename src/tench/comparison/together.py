@@ -7,6 +7,7 @@ from tench.comparison.arms import arms_of, compare_arms, told_apart, uncompared
 from tench.comparison.pairs import Among, Pair, compare_pairs
 from tench.comparison.results import ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison
+from tench.comparison.selection import with_selection
 from tench.comparison.ties import with_ties
 from tench.errors import UsageError
 from tench.records import Run
@@ -32,5 +33,5 @@ def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
         raise UsageError("A comparison needs at least two different runs; `tench runs` lists them.")
     pairs, arms = compare_pairs(different, among), arms_of([run for run in different if run.record.result])
     table = with_ties(results_table(different), pairs)
-    table = replace(table, warnings=(*table.warnings, *uncompared(arms)))
+    table = with_selection(replace(table, warnings=(*table.warnings, *uncompared(arms))), different)
     return Comparison(table, pairs, compare_arms(arms, among))

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tench.config import Options, Rules
-from tench.data.imagenette import unseen_by_imagenet
 from tench.data.order import Indices, drawn
 from tench.data.sources import Source
 from tench.errors import DataError
+
+MOST_LEFT_OUT = 0.25
+"""Share of the training pictures that may be kept out to be scored; of Imagenette's it is 0.04."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Roles:
     test: Indices
     """Scored once, after training."""
     unseen: Indices | None
-    """Those of `test` and of the training pictures held out that no ImageNet-pretrained network saw; None: not known."""
+    """Those of `test` and of the training pictures held out that no pretraining saw; None: not known."""
 
 
 def roles(source: Source, rules: Rules, options: Options, leave_out: NDArray[np.bool_] | None = None) -> Roles:
@@ -70,20 +72,26 @@ def _check_complete(source: Source, masks: dict[str, NDArray[np.bool_]]) -> None
 
 
 def _unseen(source: Source, scored: NDArray[np.bool_]) -> Indices | None:
-    if source.kind != "imagenette":
-        return None
-    return _indices(scored & np.array([unseen_by_imagenet(picture.name) for picture in source.pictures], dtype=np.bool_))
+    unseen = source.unseen
+    return None if unseen is None else _indices(scored & unseen)
 
 
 def unseen_training_pictures(source: Source) -> NDArray[np.bool_] | None:
-    """Training pictures that ImageNet pretraining never saw, bool (n,), by their file names; None where names do not tell."""
-    if source.kind != "imagenette":
+    """Training pictures that pretraining never saw, to be scored beside the test pictures, bool (n,).
+
+    None where it is not known which they are, and where they are more than MOST_LEFT_OUT of the training pictures: there are then
+    enough of them to learn from, and among the test pictures to score.
+    """
+    unseen = source.unseen
+    in_train = np.array([picture.split == "train" for picture in source.pictures], dtype=np.bool_)
+    if unseen is None or (unseen & in_train).sum() > MOST_LEFT_OUT * in_train.sum():
         return None
-    return np.array([picture.split == "train" and unseen_by_imagenet(picture.name) for picture in source.pictures])
+    held_out: NDArray[np.bool_] = unseen & in_train
+    return held_out
 
 
 def left_out(source: Source, options: Options) -> NDArray[np.bool_] | None:
-    """What `options.leave_unseen_out` keeps out of a training from scratch, bool (n,); None: nothing, or names do not tell."""
+    """What `options.leave_unseen_out` keeps out of a training from scratch, bool (n,); None: nothing."""
     return unseen_training_pictures(source) if options.leave_unseen_out else None
 
 

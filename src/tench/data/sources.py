@@ -5,15 +5,19 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tench.data import imagenette, pictograms
 from tench.data.files import open_files
 from tench.data.index import cache_file, index
 from tench.data.layout import Layout, Placed, Split, check_complete, layout, split_by_share
+from tench.data.seen import seen_among
 from tench.errors import DataError, NotFoundError, UsageError
 from tench.records import written_atomically
 
@@ -64,6 +68,24 @@ class Source:
     """(name, note) of pictures of which only a part is used, and of folders that were passed over."""
     root: str = ""
     """The folder within `location` that the pictures' names start from."""
+    seen_list: Path | None = None
+    """The user's list of pictures that pretraining saw."""
+    seen: frozenset[str] | None = None
+    """Hashes of the pictures that are in that list; None: there is no list."""
+
+    @property
+    def unseen(self) -> NDArray[np.bool_] | None:
+        """Which pictures no pretraining saw, bool (n_pictures,): by the user's list, of Imagenette by their names; None: not known."""
+        if self.seen is not None:
+            return np.array([picture.sha256 not in self.seen for picture in self.pictures], dtype=np.bool_)
+        if self.kind == "imagenette":
+            return np.array([imagenette.unseen_by_imagenet(picture.name) for picture in self.pictures], dtype=np.bool_)
+        return None
+
+    @property
+    def seen_sha256(self) -> str | None:
+        """Identifies what the user's list says of these pictures; None: there is no list."""
+        return None if self.seen is None else hashlib.sha256("\n".join(sorted(self.seen)).encode()).hexdigest()
 
     def read(self, picture: Picture) -> bytes:
         """The file of one picture. For many use `stream`: a compressed tar must be read from its beginning each time."""
@@ -85,21 +107,29 @@ class Source:
             yield wanted[name], content
 
 
-def open_source(data: str | Path | None = None, skip_bad: bool = False, val_share: float = 0.3, seed: int = 0) -> Source:
+def open_source(
+    data: str | Path | None = None, skip_bad: bool = False, val_share: float = 0.3, seed: int = 0, seen_hashes: str | Path | None = None
+) -> Source:
     """The pictures at `data`: a folder or a .zip, .tar, .tgz; "imagenette" (in the cache) or "pictograms" by name.
 
     None means TENCH_DATA, then Imagenette in the cache, then the pictograms. Class folders lie below train/ and val/, or
     directly below one folder, of which `val_share` is then set apart to score on, stratified and drawn from `seed`; with a
     `val_share` of 1 all of them are to be scored and none to train with.
     Unusable pictures are an error that lists them, or with `skip_bad` are left out and listed in `skipped`.
+    `seen_hashes`: a list of the pictures that pretraining saw (`seen_among`).
     Raises UsageError, NotFoundError and DataError.
     """
     if not 0 < val_share <= 1:
         raise UsageError(f"val_share is {val_share}; it must be above 0 and at most 1. Take 0.3 for the study's 70:30 split.")
     found = data if data is not None else _default()
     if found == "pictograms":
-        return _pictograms(seed)
-    return _opened(_cached_imagenette() if found == "imagenette" else Path(found), skip_bad, val_share, seed)
+        source = _pictograms(seed)
+    else:
+        source = _opened(_cached_imagenette() if found == "imagenette" else Path(found), skip_bad, val_share, seed)
+    if seen_hashes is None:
+        return source
+    seen = seen_among((picture.sha256 for picture in source.pictures), Path(seen_hashes))
+    return replace(source, seen_list=Path(seen_hashes).resolve(), seen=seen)
 
 
 def describe(source: Source) -> str:

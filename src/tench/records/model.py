@@ -106,6 +106,8 @@ class DataFacts(Fact):
     test_share: float = 1.0
     left_out: tuple[str, ...] = ()
     """Training pictures kept out on purpose, so that they can be scored as never seen."""
+    seen_sha256: str | None = None
+    """Of what the user's list of pictures seen in pretraining says of these; none: no list was given."""
     skipped: dict[str, str] = Field({})
     """Pictures that could not be read, and why."""
     never_shown: tuple[str, ...] = ()

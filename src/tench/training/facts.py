@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tench.config import Recipe, load_recipe
-from tench.data.roles import Roles
+from tench.data.roles import Roles, unseen_training_pictures
 from tench.records import ClassFacts, DataFacts, NetworkFacts, RunRecord, run_id
 from tench.runtime import code_identity, machine_facts, now, versions
 from tench.training.feed import training_batches
@@ -72,6 +72,7 @@ def _data_facts(plan: Plan, prepared: Prepared) -> DataFacts:
         test_share=plan.options.test_share,
         n_unseen=None if parts.unseen is None else len(parts.unseen),
         left_out=() if prepared.left_out is None else tuple(source.pictures[i].name for i in np.flatnonzero(prepared.left_out)),
+        seen_sha256=source.seen_sha256,
         skipped=dict(source.skipped),
         never_shown=_never_shown(plan, parts.fit),
     )
@@ -89,8 +90,13 @@ def _notes(plan: Plan, parts: Roles) -> list[str]:
         "stopped on its test pictures": plan.rules.select_from == "test",
         "layers reconstructed": plan.network.origin == "reconstructed",
         "none left out: which pictures no pretraining saw is not known": plan.options.leave_unseen_out and parts.unseen is None,
+        "none left out: most of what is there to learn from was never seen in pretraining": _too_many_unseen(plan),
     }
     return [note for note, holds in notes.items() if holds]
+
+
+def _too_many_unseen(plan: Plan) -> bool:
+    return plan.source.seen is not None and unseen_training_pictures(plan.source) is None
 
 
 def rule_differences(recipe: Recipe) -> list[str]:
@@ -106,6 +112,7 @@ def differences(record: RunRecord, plan: Plan) -> list[str]:
     """What is not as it was when the run began, in words."""
     now_and_then = {
         "the pictures": (plan.source.sha256, record.data.sha256),
+        "the list of pictures seen in pretraining": (plan.source.seen_sha256, record.data.seen_sha256),
         "the network": (plan.network.text, record.network.text),
         "tench's code": (code_identity(), record.code_sha256),
         **{f"option {k}": (v, record.options.get(k)) for k, v in json.loads(plan.options.model_dump_json()).items()},

@@ -80,6 +80,8 @@ class Plan:
             "rules": self.rules.model_dump(),
             "options": options.model_dump(),
         }
+        if self.source.seen_sha256:  # it decides what is left out
+            parts["seen"] = self.source.seen_sha256
         return run_identity(parts | more)
 
 

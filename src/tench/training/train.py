@@ -64,6 +64,8 @@ def begin(plan: Plan, record: RunRecord, runs: Path) -> Run:
     places: dict[str, str | Path] = {"network": plan.network.reference}
     if plan.source.location:
         places["data"] = plan.source.location.resolve()
+    if plan.source.seen_list:
+        places["seen_hashes"] = plan.source.seen_list
     run.update_local(**places)
     return run
 
