@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch) / "photographs", Path(scratch) / "googlenet.onnx"
         write_photographs(options.data, folder, options.photographs)
-        model.write_bytes(onnx_model(load_googlenet(weights), "features"))
+        model.write_bytes(onnx_model(load_googlenet(weights), ("features",)))
         task = [str(folder), str(weights), str(model)]
         arms = {
             "tench": [*arm("transfer"), "tench", *task],

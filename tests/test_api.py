@@ -18,6 +18,7 @@ def test_all_is_what_was_promised() -> None:
         "transfer",
         "evaluate",
         "exhibit",
+        "export",
         "study",
         "runs",
         "compare",

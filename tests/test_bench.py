@@ -39,7 +39,12 @@ def harness(bench: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_benchmark_says_what_it_does(script: Path) -> None:
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True)
-    of_records = {"frontier": "with records of runs", "mirrored": "its mirror image averaged"}
+    of_records = {
+        "few": "draws of the pictures",
+        "frontier": "with records of runs",
+        "mirrored": "its mirror image averaged",
+        "screenshots": "of demo pictures alone",
+    }
     expected = of_records.get(script.stem, "how often each arm is run, in turn")
     assert expected in done.stdout
 

@@ -9,9 +9,12 @@ import pytest
 from typer.main import get_command
 
 import tench.cli.fetching
+import tench.cli.giving
 import tench.cli.keeping
 import tench.cli.looking
 import tench.cli.reporting
+import tench.cli.serving
+import tench.cli.starting
 import tench.cli.training
 import tench.cli.using  # noqa: F401 (importing adds the verbs)
 from tench.cli.app import app

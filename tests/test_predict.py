@@ -11,6 +11,7 @@ from PIL import Image
 import tench
 from conftest import draw_tiny_folder
 from tench.errors import DataError, NotFoundError, RecordError, UsageError
+from tench.inference import normalised
 from tench.predict import recogniser
 from tench.records import Run
 
@@ -26,7 +27,8 @@ def test_what_is_predicted_is_what_the_run_scored(trained: Run, tiny_folder: Pat
     for row in range(0, 30, 7):
         guesses = used.predict(tiny_folder / str(found.names[row]), top=3)
         probabilities = {guess.kind.id: guess.probability for guess in guesses}
-        expected = np.exp(found.log_probabilities[row])
+        assert used.trust is not None
+        expected = np.exp(normalised(found.log_probabilities[row : row + 1] / used.trust.facts.temperature)[0])
         assert [probabilities[kind.id] for kind in used.classes] == pytest.approx(expected.tolist(), abs=1e-5)
         assert [guess.probability for guess in guesses] == sorted(probabilities.values(), reverse=True)
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)

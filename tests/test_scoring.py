@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from conftest import draw_tiny_folder
+from tench.answering import as_json
 from tench.config import Engine, Preprocessing
 from tench.data import imagenette
 from tench.data.sources import open_source
 from tench.errors import UsageError
 from tench.networks.build import build
 from tench.networks.table import load_table
-from tench.predict import Recogniser, as_json
+from tench.predict import Recogniser
 from tench.records import ClassFacts
 from tench.scoring import evaluate
 
@@ -30,7 +31,7 @@ def pretrained(tiny_net: Path) -> Recogniser:
     """Stands for a network pretrained on ImageNet: a thousand outputs, of which Imagenette's ten count."""
     module = build(load_table(tiny_net).with_classes(1000), PREPROCESSING, "he", seed=11).eval()
     outputs = tuple(kind.imagenet_index for kind in imagenette.classes())
-    return Recogniser("stand-in", module, PREPROCESSING, TEN, Engine(threads=1), outputs=outputs)
+    return Recogniser("stand-in", module, PREPROCESSING, TEN, Engine(threads=1), outputs=outputs, pretrained_on="ImageNet-1k")
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +116,13 @@ def test_the_command_line_speaks_polish(
     monkeypatch.setattr("tench.api.load", lambda *_, **__: pretrained)
     path = next((photographs / "val").rglob("*.png"))
     guesses = pretrained.predict(path, top=10)
-    predict("googlenet", [path], top=10, language=Language.pl)
+    predict("googlenet", [str(path)], top=10, language=Language.pl)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == str(path)
     for line, guess in zip(out[1:], guesses, strict=True):
         assert line.startswith(f"  {guess.kind.polish} ")
         assert f"{100 * guess.probability:.2f} %" in line
-    predict("googlenet", [path], top=2, format=Format.csv)
+    predict("googlenet", [str(path)], top=2, format=Format.csv)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["rank"], row["polish"]) for row in rows] == [("1", guesses[0].kind.polish), ("2", guesses[1].kind.polish)]
     assert float(rows[0]["probability"]) == pytest.approx(guesses[0].probability)

@@ -11,10 +11,10 @@ from tench.errors import ConfigError
 from tench.records import Run, list_runs, load_run
 
 if TYPE_CHECKING:
+    from tench.answering import Answering
     from tench.comparison import Comparison
     from tench.data.sources import Source
     from tench.networks.reference import Network
-    from tench.predict import Recogniser
     from tench.records import Exhibits
     from tench.report.write import Written
     from tench.scoring import Evaluation
@@ -115,7 +115,9 @@ def transfer(
 
 
 def _refuse_training_options(options: dict[str, Any]) -> None:
-    idle = [name for name, value in options.items() if value is not None and name not in ("seed", "share", "test_share")]
+    from tench.training.transfer import FROZEN_OPTIONS
+
+    idle = [name for name, value in options.items() if value is not None and name not in FROZEN_OPTIONS]
     if idle:
         raise ConfigError(
             f"{', '.join(idle)}: a frozen network's new head has no such options; its loss is solved to the minimum."
@@ -124,7 +126,7 @@ def _refuse_training_options(options: dict[str, Any]) -> None:
 
 
 def evaluate(
-    what: "str | Path | Run | Recogniser",
+    what: "str | Path | Run | Answering",
     data: "str | Path | Source",
     *,
     weights: str | Path | None = None,
@@ -133,20 +135,17 @@ def evaluate(
     skip_bad: bool = False,
     seen_hashes: str | Path | None = None,
 ) -> "Evaluation":
-    """Score a run, or a pretrained network as it is, on other labelled pictures: all of a folder, or its `val` part.
+    """Score a run, a bundle, or a pretrained network as it is, on other labelled pictures: all of a folder, or its `val` part.
 
     Classes are matched by name; pictures the run was trained on are found by content and named. `seen_hashes` as in `transfer`.
     Raises UsageError for classes the network does not know.
     """
+    from tench.answering import Answering
     from tench.data.sources import Source, open_source
-    from tench.predict import Recogniser
-    from tench.runtime import apply_engine, choose_engine
     from tench.scoring import evaluate as score
 
-    engine = choose_engine(device, threads)
-    apply_engine(engine)
     source = data if isinstance(data, Source) else open_source(data, skip_bad=skip_bad, val_share=1.0, seen_hashes=seen_hashes)
-    return score(what if isinstance(what, Recogniser) else load(what, weights=weights, device=device, threads=threads), source)
+    return score(what if isinstance(what, Answering) else load(what, weights=weights, device=device, threads=threads), source)
 
 
 def study(
@@ -222,11 +221,15 @@ def load(
     device: str = "cpu",
     threads: int | None = None,
     runs: str | Path | None = None,
-) -> "Recogniser":
-    """A finished run, or a pretrained network as it is, ready to `predict`: `tench.load(run).predict("dog.jpg")`.
+) -> "Answering":
+    """A finished run, a bundle (folder or zip), or a pretrained network as it is, ready to `predict`: `tench.load(run).predict("dog.jpg")`.
 
     `classes`, for networks pretrained on ImageNet: "imagenette" for its ten, "all" for the thousand.
     """
+    from tench.bundle.read import is_bundle, load_bundle
+
+    if not isinstance(what, Run) and is_bundle(Path(what)):
+        return load_bundle(what, threads)
     from tench.predict import recogniser
     from tench.runtime import apply_engine, choose_engine
 
@@ -237,6 +240,29 @@ def load(
     return recogniser(
         what, Path(weights) if weights else None, "all" if classes == "all" else "imagenette", engine, Path(runs) if runs else None
     )
+
+
+def export(
+    run: str | Path | Run,
+    output: str | Path | None = None,
+    data: "str | Path | Source | None" = None,
+    *,
+    threads: int | None = None,
+    runs: str | Path | None = None,
+) -> Path:
+    """Write a finished run as a bundle: a folder, and a zip of it, that needs neither torch nor the run; returns the zip's path.
+
+    An ONNX model, class names, preprocessing, temperature, a model card, golden inputs and outputs. `output`: the folder; None: one of
+    the run's name here. `data` is only needed where the pictures are no longer where they were: the model is checked on them against
+    torch. Raises RecordError where it is off or the run is not finished, UsageError for networks that are no tables.
+    """
+    from tench.bundle.write import export as write
+    from tench.runtime import apply_engine, choose_engine
+
+    found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
+    engine = choose_engine("cpu", threads)
+    apply_engine(engine)
+    return write(found, _source_of(found, data), Path(output) if output else Path(found.id), engine)
 
 
 def resume(

@@ -17,6 +17,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 Layout = Literal["channels_last", "channels_first"]
 Precision = Literal["float32", "bfloat16"]
 OptimizerName = Literal["sgdm", "adam", "muon"]
+ClassWeights = Literal["none", "balanced"]
 
 
 class Frozen(BaseModel):
@@ -112,6 +113,8 @@ class Options(Frozen):
     """Largest shift in pixels of the stored picture, in place of `translation_share`."""
     mirror: bool = False
     """With `augment`: half the pictures are mirrored left to right."""
+    class_weights: ClassWeights = "none"
+    """`balanced`: in the loss a picture weighs n / (classes * n of its class), so that rare classes count as much as frequent ones."""
     seed: int = Field(0, ge=0)
     share: float = Field(1.0, gt=0, le=1)
     """Stratified, seeded share of the training pictures in use."""
@@ -127,6 +130,15 @@ class Options(Frozen):
         if not 0 < low <= high <= 4:
             raise ValueError(f"scale_range is {low} to {high}; allowed is 0 < low <= high <= 4")
         return self
+
+
+LATER_OPTIONS: dict[str, Any] = {"class_weights": "none"}
+"""Fields of Options that came when runs were kept already, and the value by which everything is as it was before them."""
+
+
+def identifying(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's options says which run it is: all but later ones that change nothing, so that earlier runs stay the same runs."""
+    return {key: value for key, value in options.items() if key not in LATER_OPTIONS or value != LATER_OPTIONS[key]}
 
 
 class TransferOptions(Frozen):

@@ -1,7 +1,7 @@
 """A network's answers for many pictures, in float32 by the fastest engine there is, equal to torch within a tolerance that is checked every
 time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Output = Literal["features", "logits"]
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Session = Callable[[Sequence[str], NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 BATCH = 32
 TOLERANCE = 1e-4
@@ -116,16 +117,28 @@ def _onnxruntime(module: "nn.Module", engine: Engine, output: Output) -> Compute
 
     if engine.device != "cpu" or not isinstance(module, TableNetwork):
         return None
-    import onnxruntime
+    from tench.networks.onnx_graph import onnx_model
 
-    from tench.networks.onnx_graph import PICTURES, onnx_model
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = engine.threads
-    options.log_severity_level = 3  # errors only: its warnings are about optimisations
-    session = onnxruntime.InferenceSession(onnx_model(module, output), options, providers=["CPUExecutionProvider"])
+    run = session(onnx_model(module, (output,)), engine.threads)
 
     def compute(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(session.run([output], {PICTURES: np.ascontiguousarray(pictures)})[0], dtype=np.float32)
+        return run([output], pictures)[0]
 
     return compute
+
+
+def session(model: bytes, threads: int) -> Session:
+    """ONNX Runtime's function for an ONNX model with one input: names of outputs, and pictures, uint8 (n, height, width, 3), to float32
+    arrays. On the CPU. Raises what ONNX Runtime raises for a model it cannot use."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only: its warnings are about optimisations
+    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(outputs: Sequence[str], pictures: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found = made.run(list(outputs), {made.get_inputs()[0].name: np.ascontiguousarray(pictures)})
+        return [np.asarray(values, dtype=np.float32) for values in found]
+
+    return run

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tench.answering import Answering
 from tench.comparison import score
 from tench.config import Options, Rules
 from tench.data import overlap
@@ -15,10 +16,7 @@ from tench.data.roles import roles
 from tench.data.sources import Picture, Source, open_source
 from tench.errors import TenchError, UsageError
 from tench.evaluation import Metrics, metrics
-from tench.predict import Recogniser
 from tench.records import ClassFacts, Run, Score
-
-IMAGENET = "ImageNet-1k"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Evaluation:
         }
 
 
-def evaluate(recogniser: Recogniser, source: Source) -> Evaluation:
+def evaluate(recogniser: Answering, source: Source) -> Evaluation:
     """Score `recogniser` on the `val` pictures of `source`.
 
     Raises UsageError where the source has classes the recogniser does not know: it could only ever be wrong on them.
@@ -76,7 +74,7 @@ def evaluate(recogniser: Recogniser, source: Source) -> Evaluation:
     return Evaluation(recogniser.name, source.name, source.sha256, source.is_demo, found, recogniser.classes, shared, unseen, tuple(notes))
 
 
-def _matched(recogniser: Recogniser, source: Source) -> dict[int, int]:
+def _matched(recogniser: Answering, source: Source) -> dict[int, int]:
     """The recogniser's class for every class of the source: by the folder's name, else by the English or Polish word."""
     places: dict[str, int] = {}
     for place, kind in enumerate(recogniser.classes):
@@ -115,19 +113,15 @@ def _training_pictures(run: Run) -> list[Picture] | None:
     return [source.pictures[i] for i in np.union1d(parts.fit, parts.select)]
 
 
-def _pretrained(recogniser: Recogniser) -> bool:
-    return recogniser.run is None or recogniser.run.record.network.pretrained_on == IMAGENET
-
-
-def _unseen(recogniser: Recogniser, source: Source, scored: NDArray[np.int64], correct: NDArray[np.bool_]) -> Score | None:
-    if not _pretrained(recogniser) or source.unseen is None:
+def _unseen(recogniser: Answering, source: Source, scored: NDArray[np.int64], correct: NDArray[np.bool_]) -> Score | None:
+    if recogniser.pretrained_on is None or source.unseen is None:
         return None
     mask = source.unseen[scored]
     return score(int(correct[mask].sum()), int(mask.sum())) if mask.any() else None
 
 
 def _notes(
-    recogniser: Recogniser, source: Source, n_classes: int, shared: tuple[Shared, ...] | None, unseen: Score | None, n: int
+    recogniser: Answering, source: Source, n_classes: int, shared: tuple[Shared, ...] | None, unseen: Score | None, n: int
 ) -> list[str]:
     notes = []
     if source.is_demo:

@@ -1,5 +1,7 @@
 """The command line as people use it: in this process for speed, and a few times in one of its own."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import tench.cli
 from tench.records import list_runs
@@ -48,7 +51,9 @@ NOTHING_TO_RESUME = "{id} is finished; there is nothing to go on with. See it by
 TRAIN = ("--epochs", "8", "--batch-size", "8", "--learn-rate", "0.05", "--device", "cpu", "--threads", "1")
 
 
-def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Path, runs: Path, tmp_path: Path) -> None:
+def test_from_training_to_deleting(
+    tench_: Any, tiny_net: Path, tiny_folder: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, out, err = tench_("train", tiny_net, "--data", tiny_folder, *TRAIN)
     assert code == 0, err
     assert err.startswith("Data: discs: 60 training and 30 validation pictures in 3 classes, sha256 ")
@@ -88,7 +93,22 @@ def test_from_training_to_deleting(tench_: Any, tiny_net: Path, tiny_folder: Pat
     assert "red" in out, "the picture after the bad one was still looked at"
     code, out, _ = tench_("predict", first.id, good, "--format", "json", "--top", "1")
     assert json.loads(out)[0]["guesses"][0]["english"] == "red"
-    assert tench_("predict", first.id, good, "--format", "csv")[1].splitlines()[0] == "photo,rank,id,english,polish,probability"
+    heads = "photo,rank,id,english,polish,probability,familiarity,not_one_of_these"
+    assert tench_("predict", first.id, good, "--format", "csv")[1].splitlines()[0] == heads
+
+    named = tiny_folder / "val" / "green", tiny_folder / "val" / "b*" / "*.png"
+    code, out, err = tench_("predict", first.id, *named, "--format", "csv")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 1 + 20 * 3
+    with good.open("rb") as file:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+        assert json.loads(tench_("predict", first.id, "-", "--format", "json")[1])[0]["guesses"][0]["id"] == "red"
+    assert tench_("predict", first.id, "-", good)[::2] == (2, "tench: - is one picture from standard input; name no others beside it.\n")
+
+    code, out, err = tench_("export", first.id, "--output", tmp_path / "discs", "--threads", "1")
+    assert code == 0, err
+    assert "answers are the same" in out
+    assert "red" in tench_("predict", tmp_path / "discs.zip", good, "--top", "1")[1]
 
     assert tench_("resume", first.id)[::2] == (1, f"tench: {NOTHING_TO_RESUME.format(id=first.id)}\n")
     code, _, err = tench_("compare", first.id, first.id)
@@ -192,6 +212,44 @@ def test_data_info_and_check(tench_: Any, tiny_folder: Path, tmp_path: Path) -> 
     assert code == 0
     assert "train/red/000.png = val/red/twice.png" in out
     assert "1 unusable, 1 both in training and validation" in out
+    assert "Nearly identical pairs: 0 in training and validation, 0 within one of them." in out
+
+
+def test_data_check_finds_nearly_identical_pictures(tench_: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+    picture = Image.open(folder / "train" / "red" / "000.png")
+    picture.save(folder / "train" / "red" / "again.bmp")
+    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "val" / "red" / "turned.png")
+    code, out, _ = tench_("data", "check", "--data", folder)
+    assert code == 0
+    assert "nearly identical in training and validation: train/red/000.png ~ val/red/turned.png (likeness 1.00, mirrored)" in out
+    assert "nearly identical within one of them: train/red/000.png ~ train/red/again.bmp (likeness 1.00)" in out
+    assert "Nearly identical pairs: 2 in training and validation, 1 within one of them." in out
+    found = json.loads(tench_("data", "check", "--data", folder, "--format", "json")[1])
+    across, within = found["alike_in_training_and_validation"], found["alike_within_one"]
+    assert [(pair["train"], pair["val"], pair["mirrored"]) for pair in across] == [
+        ("train/red/000.png", "val/red/turned.png", True),
+        ("train/red/again.bmp", "val/red/turned.png", True),
+    ]
+    assert [(pair["first"], pair["second"], pair["mirrored"]) for pair in within] == [("train/red/000.png", "train/red/again.bmp", False)]
+    assert all(0.99 < pair["likeness"] <= 1 for pair in across + within)
+    assert found["identical"] == []
+    assert found["never_seen_in_pretraining"] is None
+    assert "--seen-hashes FILE says it" in out
+    listed = tmp_path / "seen.txt"
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in (tiny_folder / "train").rglob("*.png")]
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    out = tench_("data", "check", "--data", folder, "--seen-hashes", listed)[1]
+    assert "Never seen in pretraining: 1 training, 31 validation pictures." in out
+
+
+def test_rows_of_a_study_may_have_commas_in_their_names() -> None:
+    from tench.cli.training import _rows
+
+    known = {"shallow, wide end, SGDM", "deep", "deep, narrow"}
+    assert _rows("deep", known) == ("deep",)
+    assert _rows("shallow, wide end, SGDM,deep, narrow , deep", known) == ("shallow, wide end, SGDM", "deep, narrow", "deep")
+    assert _rows("unknown, deep", known) == ("unknown", "deep"), "what is not known is said by the study"
 
 
 def test_doctor(tench_: Any, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

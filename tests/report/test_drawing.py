@@ -8,7 +8,7 @@ import pytest
 
 from tench.networks.table import Table, builtin_table, builtin_tables, parse
 from tench.report.canvas import text_width, wrapped
-from tench.report.drawing import network_svg
+from tench.report.drawing import network_drawing
 from tench.report.modules import TONES, size_text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,7 +60,7 @@ def box_of(text: ElementTree.Element) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("lang", ["en", "pl"])
 def test_every_row_is_in_the_drawing(name: str, lang: str) -> None:
     table = table_of(name)
-    words = "".join(str(text.text) for text in texts(network_svg(table, lang))).replace(" ", "")
+    words = "".join(str(text.text) for text in texts(network_drawing(table, lang).svg())).replace(" ", "")
     for facts in table.layers():
         inside_inception = facts.depth > 0 and "inception" in facts.path
         if not inside_inception and facts.kind != "Branch":  # which is the column itself
@@ -71,7 +71,7 @@ def test_every_row_is_in_the_drawing(name: str, lang: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_sizes_stand_in_the_order_of_the_table(name: str) -> None:
     table = table_of(name)
-    found = [str(text.text) for text in texts(network_svg(table))]
+    found = [str(text.text) for text in texts(network_drawing(table).svg())]
     for facts in table.layers():
         if facts.depth == 0:
             assert size_text(facts.output_shape) in found
@@ -81,7 +81,7 @@ def test_the_sizes_stand_in_the_order_of_the_table(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("lang", ["en", "pl"])
 def test_no_text_lies_on_another_or_leaves_the_drawing(name: str, lang: str) -> None:
-    svg = network_svg(table_of(name), lang)
+    svg = network_drawing(table_of(name), lang).svg()
     boxes = [box_of(text) for text in texts(svg)]
     for (left, top, right, bottom), (left_2, top_2, right_2, bottom_2) in combinations(boxes, 2):
         assert right <= left_2 or right_2 <= left or bottom <= top_2 or bottom_2 <= top
@@ -91,7 +91,7 @@ def test_no_text_lies_on_another_or_leaves_the_drawing(name: str, lang: str) -> 
 
 def test_blocks_show_maps_by_their_width_and_channels_by_their_height() -> None:
     def blocks(rows: str) -> list[tuple[float, float]]:
-        svg = network_svg(parse(f"ImageInput, 64x64\n{rows}\nGlobalAvgPool\nFullyConnected, 5\nSoftMax\nClassOutput, 5", "x"))
+        svg = network_drawing(parse(f"ImageInput, 64x64\n{rows}\nGlobalAvgPool\nFullyConnected, 5\nSoftMax\nClassOutput, 5", "x")).svg()
         polygons = [p for p in ElementTree.fromstring(svg).iter(f"{SVG}polygon") if "--blue" in p.attrib["style"]]
         points = [np.array([point.split(",") for point in p.attrib["points"].split()], float) for p in polygons]
         return [tuple(np.ptp(corners, axis=0)) for corners in points]
@@ -102,7 +102,7 @@ def test_blocks_show_maps_by_their_width_and_channels_by_their_height() -> None:
 
 
 def test_an_inception_is_drawn_in_full_with_its_four_branches() -> None:
-    words = [str(text.text) for text in texts(network_svg(builtin_table("googlenet")))]
+    words = [str(text.text) for text in texts(network_drawing(builtin_table("googlenet")).svg())]
     at = words.index("inception_3a in full")
     module = " ".join(words[at:])
     for part in ("Conv, 1x1, 64", "Conv, 1x1, 96", "Conv, 3x3, 128", "Conv, 1x1, 16", "Conv, 5x5, 32", "MaxPool, 3x3", "Conv, 1x1, 32"):
@@ -111,7 +111,7 @@ def test_an_inception_is_drawn_in_full_with_its_four_branches() -> None:
 
 
 def test_a_drawing_is_described_for_those_who_cannot_see_it_and_colours_come_from_the_page() -> None:
-    root = ElementTree.fromstring(network_svg(builtin_table("network_84_8153"), "pl"))
+    root = ElementTree.fromstring(network_drawing(builtin_table("network_84_8153"), "pl").svg())
     assert root.attrib["role"] == "img"
     assert root.attrib["aria-label"] == root.findtext(f"{SVG}title") == "Sieć network_84_8153"
     assert "224 × 224" in str(root.findtext(f"{SVG}desc"))
@@ -120,8 +120,8 @@ def test_a_drawing_is_described_for_those_who_cannot_see_it_and_colours_come_fro
 
 def test_a_hostile_name_stays_text() -> None:
     table = parse("[<script>alert(1)</script>&]\n" + NESTED.strip(), "x")
-    assert "<script>" not in network_svg(table)
-    assert ElementTree.fromstring(network_svg(table)).findtext(f"{SVG}title") == "The network <script>alert(1)</script>&"
+    assert "<script>" not in network_drawing(table).svg()
+    assert ElementTree.fromstring(network_drawing(table).svg()).findtext(f"{SVG}title") == "The network <script>alert(1)</script>&"
 
 
 def test_every_kind_has_a_colour() -> None:

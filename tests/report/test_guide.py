@@ -96,10 +96,10 @@ def test_the_numbers_in_the_captions_are_the_arrays(guide: tuple[str, list[Secti
     assert number(int(arrays["patch_products"].sum()), lang) in html["convolution"]
     assert number(224 * 224 * 3 * 64, lang) in html["convolution"]
     assert number(64 * 27, lang) in html["convolution"]
-    assert number(100 * (arrays["padded"] <= 0).mean(), lang) + " %" in html["activation"]
-    assert number(100 * arrays["dropout_others"][1].mean(), lang, 1) + " %" in html["dropout"]
+    assert number(100 * (arrays["padded"] <= 0).mean(), lang) + "\u00a0%" in html["activation"]
+    assert number(100 * arrays["dropout_others"][1].mean(), lang, 1) + "\u00a0%" in html["dropout"]
     assert number(100 * 30 / 224, lang, 1) == ("13,4" if lang == "pl" else "13.4")
-    assert number(13.39, lang, 1) + " %" in html["augmentation"]
+    assert number(13.39, lang, 1) + "\u00a0%" in html["augmentation"]
     straight, reduced = 28 * 28 * 25 * 192 * 32, 28 * 28 * (192 * 16 + 25 * 16 * 32)
     assert number(straight / 1e6, lang, 1) in html["inception"]
     assert number(reduced / 1e6, lang, 1) in html["inception"]

@@ -4,14 +4,17 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from html_reader import read
 from made_runs import CLASSES, HOSTILE, made_run
+from PIL import Image
 
 import tench
 from tench.errors import UsageError
 from tench.report import page as page_module
+from tench.report.guide import guide_sections
 from tench.report.words import texts
 from tench.report.write import write_report
 
@@ -125,11 +128,51 @@ def test_the_same_runs_give_the_same_page(runs: Path, tmp_path: Path, html: str)
 def test_figures_are_written_beside_the_page(runs: Path, tmp_path: Path) -> None:
     done = tench.write_report(output=tmp_path / "report.html", figures=tmp_path / "figures", runs=runs)
     names = {path.name for path in done.figures}
-    assert {"cost.svg", "cost.png", "curves-one.svg", "confusion-two.png", "reliability-one.svg", "network-two.svg"} <= names
-    assert {"filters-one.png", "heat-one.png"} <= names
-    svg = (tmp_path / "figures" / "curves-one.svg").read_text(encoding="utf-8")
-    assert "learning rate" in svg
-    assert "var(" not in svg
+    charts = {"cost", "curves-one", "curves-two", "confusion-one", "confusion-two", "reliability-one", "reliability-two"}
+    others = {"network-one", "network-two", "filters-one", "heat-one", "way-one-1"}
+    guide = {name.removesuffix(".svg") for name in names if name.startswith("guide-") and name.endswith(".svg")}
+    assert len(guide) == sum(len(section.figures) for section in guide_sections(None, "en", photographs=True))
+    assert names == {f"{name}.{kind}" for name in charts | others | guide for kind in ("svg", "png")}
+    assert "learning rate" in (tmp_path / "figures" / "curves-one.svg").read_text(encoding="utf-8")
+
+
+def test_figures_stand_alone_and_are_the_same_in_both_kinds(runs: Path, tmp_path: Path) -> None:
+    for path in tench.write_report(output=tmp_path / "report.html", figures=tmp_path / "figures", runs=runs).figures:
+        if path.suffix == ".svg":
+            text = path.read_text(encoding="utf-8")
+            root = ElementTree.fromstring(text)
+            assert "var(" not in text
+            assert "currentColor" not in text
+            assert all(value.startswith(("data:", "#")) for value in re.findall(r'href="([^"]*)"', text))
+            width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
+            with Image.open(path.with_suffix(".png")) as image:
+                assert image.width / image.height == pytest.approx(width / height, rel=0.02)
+                assert len(image.convert("L").getcolors()) > 4
+
+
+def test_without_photographs_no_figure_shows_any(runs: Path, tmp_path: Path) -> None:
+    done = tench.write_report(output=tmp_path / "report.html", figures=tmp_path / "figures", runs=runs, photographs=False)
+    names = {path.stem for path in done.figures}
+    assert "filters-one" in names
+    assert not [name for name in names if name.startswith(("heat", "way"))]
+    made_run(tmp_path / "demo", "one", exhibits=True, data={"is_demo": True})
+    done = tench.write_report(output=tmp_path / "demo.html", figures=tmp_path / "drawn", runs=tmp_path / "demo", photographs=False)
+    assert {"heat-one", "way-one-1"} <= {path.stem for path in done.figures}
+
+
+def test_drawings_are_of_the_size_and_classes_of_the_run(tmp_path: Path) -> None:
+    network = made_run(tmp_path).record.network
+    larger = (
+        network.text.replace("16x16", "224x224")
+        .replace("FullyConnected, 3", "FullyConnected, 1000")
+        .replace("ClassOutput, 3", "ClassOutput, 1000")
+    )
+    made_run(tmp_path, seed=1, network=network.model_copy(update={"text": larger}))
+    write_report([], tmp_path / "page" / "report.html", folder=tmp_path)
+    html = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    assert "ImageInput, 16x16" in html
+    assert "224x224" not in html
+    assert html.count('<figure class="drawing">') == 1
 
 
 def test_another_language_is_refused(runs: Path, tmp_path: Path) -> None:

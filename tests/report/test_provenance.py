@@ -33,6 +33,16 @@ def test_a_study_of_ones_own_is_named_as_a_file(tmp_path: Path) -> None:
     assert command(run.record).text.startswith("tench study mine.toml --rows 'a row' --seeds 0")
 
 
+def test_a_row_that_was_also_scored_as_it_is_is_named_by_the_row(tmp_path: Path) -> None:
+    run = made_run(tmp_path, study="quick", row="googlenet, untrained", kind="untrained")
+    assert command(run.record).text == "tench study quick --rows googlenet --seeds 0 --data DATA"
+
+
+def test_a_classical_network_from_scratch_is_named_as_tench_knows_it(tmp_path: Path) -> None:
+    network = made_run(tmp_path).record.network.model_copy(update={"name": "googlenet from scratch", "origin": "classical"})
+    assert shlex.split(command(made_run(tmp_path, seed=1, network=network).record).text)[:3] == ["tench", "train", "googlenet"]
+
+
 def test_demo_pictures_are_named(tmp_path: Path) -> None:
     assert "--data pictograms" in command(made_run(tmp_path, data={"is_demo": True}).record).text
 

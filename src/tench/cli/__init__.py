@@ -12,9 +12,12 @@ from tench.errors import TenchError
 def main() -> None:
     """Run the command line. An error of tench's is one message on standard error and its exit code; TENCH_DEBUG=1 shows where."""
     import tench.cli.fetching
+    import tench.cli.giving
     import tench.cli.keeping
     import tench.cli.looking
     import tench.cli.reporting
+    import tench.cli.serving
+    import tench.cli.starting
     import tench.cli.training
     import tench.cli.using  # noqa: F401 (importing a module adds its verbs to the app)
 

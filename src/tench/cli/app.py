@@ -60,6 +60,13 @@ class PrecisionChoice(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class ClassWeightsChoice(StrEnum):
+    """Of classes in the loss."""
+
+    none = "none"
+    balanced = "balanced"
+
+
 class Semantics(StrEnum):
     """The two sets of rules."""
 

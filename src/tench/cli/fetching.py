@@ -1,11 +1,15 @@
 """The only verbs that download, and those that look at pictures: data (get, info, check), weights (get)."""
 
+from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tench.cli.app import DataOption, Format, FormatOption, SkipBadOption, app, opened, show_json
+from tench.cli.app import DataOption, Format, FormatOption, SeenHashesOption, SkipBadOption, app, opened, show_json
+
+if TYPE_CHECKING:
+    from tench.data.sources import Source
 
 data_app = typer.Typer(help="Get and look at pictures.", no_args_is_help=True, rich_markup_mode=None)
 weights_app = typer.Typer(help="Get pretrained weights.", no_args_is_help=True, rich_markup_mode=None)
@@ -97,20 +101,33 @@ def info(data: DataOption = None, skip_bad: SkipBadOption = False, format: Forma
 
 
 @data_app.command("check")
-def check(data: DataOption = None, format: FormatOption = Format.text) -> None:
-    """Look for pictures that cannot be used, and for identical ones, above all between training and test."""
+def check(data: DataOption = None, seen_hashes: SeenHashesOption = None, format: FormatOption = Format.text) -> None:
+    """Look for pictures that cannot be used, and for identical and nearly identical ones, above all between training and test.
+
+    Nearly identical: the same photograph recompressed, rescaled, brighter or darker, mirrored, or cropped by up to 5 % of a side.
+    """
+    from tench.data.alike import near_duplicates
     from tench.data.overlap import between, duplicates
 
-    source = opened(data, skip_bad=True)
+    source = opened(data, skip_bad=True, seen_hashes=seen_hashes)
     train = [picture for picture in source.pictures if picture.split == "train"]
     val = [picture for picture in source.pictures if picture.split == "val"]
     shared, doubles = between(train, val), duplicates(source.pictures)
+    split_of = {picture.name: picture.split for picture in source.pictures}
+    alike = near_duplicates(source)
+    across = [pair for pair in alike if split_of[pair.first] != split_of[pair.second]]
+    within = [pair for pair in alike if split_of[pair.first] == split_of[pair.second]]
     if format is Format.json:
         show_json(
             {
                 "unusable": [{"name": name, "reason": reason} for name, reason in source.skipped],
                 "in_training_and_validation": [{"train": pair.first, "val": pair.second} for pair in shared],
                 "identical": [list(names) for names in doubles],
+                "alike_in_training_and_validation": [
+                    {"train": pair.first, "val": pair.second, "likeness": pair.likeness, "mirrored": pair.mirrored} for pair in across
+                ],
+                "alike_within_one": [asdict(pair) for pair in within],
+                "never_seen_in_pretraining": _never_seen(source),
                 "notes": [{"name": name, "note": note} for name, note in source.notes],
             }
         )
@@ -121,9 +138,30 @@ def check(data: DataOption = None, format: FormatOption = Format.text) -> None:
         typer.echo(f"in training and validation: {pair.first} = {pair.second}")
     for names in doubles:
         typer.echo("identical: " + " = ".join(names))
+    for pairs, where in ((across, "in training and validation"), (within, "within one of them")):
+        for near in pairs:
+            how = ", mirrored" if near.mirrored else ""
+            typer.echo(f"nearly identical {where}: {near.first} ~ {near.second} (likeness {near.likeness:.2f}{how})")
     for name, note in source.notes:
         typer.echo(f"note: {name} {note}")
     typer.echo(
         f"{len(source.skipped):,} unusable, {len(shared):,} both in training and validation,"
         f" {len(doubles):,} contents that occur more than once."
+        f" Nearly identical pairs: {len(across):,} in training and validation, {len(within):,} within one of them."
     )
+    if never_seen := _never_seen(source):
+        typer.echo("Never seen in pretraining: " + ", ".join(f"{n:,} {split}" for split, n in never_seen.items()) + " pictures.")
+    else:
+        typer.echo("Which pictures a pretrained network had seen is not known; --seen-hashes FILE says it.")
+
+
+def _never_seen(source: "Source") -> dict[str, int] | None:
+    """How many pictures of each split no pretraining saw; None where that is not known."""
+    unseen = source.unseen
+    if unseen is None:
+        return None
+    names = {"train": "training", "val": "validation"}
+    return {
+        name: sum(bool(new) for new, one in zip(unseen, source.pictures, strict=True) if one.split == split)
+        for split, name in names.items()
+    }

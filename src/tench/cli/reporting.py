@@ -25,9 +25,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
     lang: Annotated[Language, typer.Option("--lang", help="Of the report.")] = Language.en,
     photographs: Annotated[Photographs, typer.Option("--photographs", help="Small, or none at all.")] = Photographs.thumbnails,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", help="Folder for the figures: charts as PNG and SVG, drawings as SVG.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Folder for the figures too, each as PNG and SVG.")] = None,
 ) -> None:
     """Write a report on finished runs: one HTML file with everything in it."""
     from tench import api

@@ -8,6 +8,7 @@ import typer
 
 from tench.cli.app import (
     AnywayOption,
+    ClassWeightsChoice,
     DataOption,
     DeviceOption,
     ExhibitsOption,
@@ -40,10 +41,13 @@ Size = Annotated[int | None, typer.Option("--size", help="Side of the pictures i
 Share = Annotated[float | None, typer.Option("--share", help="Share of the training pictures in use, 0 to 1.")]
 TestShare = Annotated[float | None, typer.Option("--test-share", help="Share of the test pictures that are scored, 0 to 1.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.")]
+ClassWeightsOption = Annotated[
+    ClassWeightsChoice | None, typer.Option("--class-weights", help="balanced: rare classes count as much as frequent ones.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of initial weights, order, augmentation, dropout and roles.")]
 
 
-def _tune() -> None:
+def tune() -> None:
     """Memory settings of this process, before torch is imported. Only training verbs make them."""
     from tench.runtime import tune_process
 
@@ -65,6 +69,7 @@ def train(
     batch_size: BatchSize = None,
     epochs: Epochs = None,
     size: Size = None,
+    class_weights: ClassWeightsOption = None,
     crop: Annotated[int | None, typer.Option("--crop", help="Side of the random window a step sees; 0: whole pictures.")] = None,
     seed: Seed = None,
     share: Share = None,
@@ -83,7 +88,7 @@ def train(
     format: FormatOption = Format.text,
 ) -> None:
     """Train a network from scratch and score it once on the test pictures."""
-    _tune()
+    tune()
     from tench import api
     from tench.console import teller
 
@@ -100,6 +105,7 @@ def train(
         "epochs": epochs,
         "size_px": size,
         "crop_px": crop,
+        "class_weights": class_weights.value if class_weights else None,
         "seed": seed,
         "share": share,
         "test_share": test_share,
@@ -136,6 +142,7 @@ def transfer(
     learn_rate: LearnRate = None,
     batch_size: BatchSize = None,
     epochs: Epochs = None,
+    class_weights: ClassWeightsOption = None,
     seed: Seed = None,
     share: Share = None,
     test_share: TestShare = None,
@@ -148,7 +155,7 @@ def transfer(
     format: FormatOption = Format.text,
 ) -> None:
     """Bring a pretrained network to the classes of the pictures: a new last layer, or all of it."""
-    _tune()
+    tune()
     from tench import api
     from tench.config import TransferOptions, checked
     from tench.console import teller
@@ -169,6 +176,7 @@ def transfer(
         "learn_rate": learn_rate,
         "batch_size": batch_size,
         "epochs": epochs,
+        "class_weights": class_weights.value if class_weights else None,
         "seed": seed,
         "share": share,
         "test_share": test_share,
@@ -217,7 +225,7 @@ def study(
     save: Annotated[Path | None, typer.Option("--save", help="Write table and small records (no weights) into this folder too.")] = None,
 ) -> None:
     """Train and compare the rows of a study; what was finished before is not run again."""
-    _tune()
+    tune()
     from tench import api
     from tench.config import load_study
     from tench.console import teller
@@ -229,7 +237,7 @@ def study(
     source = opened(data, skip_bad, quiet, seen_hashes)
     choices = Choices(
         recipe=recipe_name(recipe, semantics),
-        rows=tuple(name.strip() for name in rows.split(",")) if rows else (),
+        rows=_rows(rows, {row.name for row in found.rows}) if rows else (),
         size_px=size,
         seeds=_seeds(seeds),
         options={key: value for key, value in {"epochs": epochs, "share": share, "test_share": test_share}.items() if value is not None},
@@ -256,6 +264,17 @@ def _print_findings(found: "Sequence[Finding]") -> None:
         typer.echo(
             f"More seeds (--seeds) are wanted until the interval is within one point either way, whatever it shows: {'; '.join(wanting)}."
         )
+
+
+def _rows(text: str, known: set[str]) -> tuple[str, ...]:
+    """The names in `text`, parted by commas; a known name may have commas itself, so the longest ones are looked for first."""
+    parts, names = text.split(","), []
+    while parts:
+        ends = range(len(parts), 0, -1)
+        end = next((end for end in ends if ",".join(parts[:end]).strip() in known), 1)
+        names.append(",".join(parts[:end]).strip())
+        del parts[:end]
+    return tuple(names)
 
 
 def _seconds(text: str) -> float:
@@ -297,7 +316,7 @@ def resume(
     format: FormatOption = Format.text,
 ) -> None:
     """Go on with an interrupted training, exactly as if it had not been interrupted."""
-    _tune()
+    tune()
     from tench import api
     from tench.console import teller
 

@@ -1,7 +1,6 @@
 """Verbs that use a network: predict, evaluate, explain."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,7 @@ from tench.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from tench.predict import Guess
+    from tench.answering import Answer
     from tench.scoring import Evaluation
 
 BAR = 24
@@ -31,8 +30,8 @@ BAR = 24
 
 @app.command()
 def predict(
-    what: Annotated[str, typer.Argument(help="A run, or a pretrained network: googlenet, timm:NAME, torchvision:NAME.")],
-    photo: Annotated[list[Path], typer.Argument(help="Photographs.")],
+    what: Annotated[str, typer.Argument(help="A run, a bundle, or a pretrained network: googlenet, timm:NAME, torchvision:NAME.")],
+    photo: Annotated[list[str], typer.Argument(help="Photographs, folders of them, patterns such as '*.jpg'; - for standard input.")],
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to name.")] = 3,
     language: Annotated[Language, typer.Option("--language", help="Of the class names.")] = Language.en,
     classes: Annotated[str, typer.Option("--classes", help="Of pretrained networks: imagenette or all (1,000).")] = "imagenette",
@@ -43,46 +42,63 @@ def predict(
 ) -> None:
     """Say what is on photographs. One that cannot be read does not stop the rest; then the exit code is 1."""
     from tench import api
+    from tench.answering import as_json
+    from tench.data.photos import STANDARD_INPUT, photographs
     from tench.errors import TenchError, UsageError
-    from tench.predict import as_json
 
     if format is Format.markdown:
         raise UsageError("predict prints text, json or csv; take one of these for --format.")
+    if STANDARD_INPUT in photo and len(photo) > 1:
+        raise UsageError("- is one picture from standard input; name no others beside it.")
+    names = [STANDARD_INPUT] if photo == [STANDARD_INPUT] else list(photographs(photo))
     found = api.load(what, weights=weights, classes=classes, device=device, threads=threads)
-    answers: list[tuple[str, list[Guess]]] = []
+    answers: list[tuple[str, Answer]] = []
     failed = False
-    for path, guesses in zip(photo, found.predict_many(photo, top), strict=True):
-        if isinstance(guesses, TenchError):
+    photos = [sys.stdin.buffer.read()] if names == [STANDARD_INPUT] else names
+    for name, answer in zip(names, found.predict_many(photos, top), strict=True):
+        if isinstance(answer, TenchError):
             failed = True
-            typer.echo(f"tench: {guesses}", err=True)
+            typer.echo(f"tench: {answer}", err=True)
             continue
-        answers.append((str(path), guesses))
+        answers.append((str(name), answer))
         if format is Format.text:
-            _show_guesses(*answers[-1], language)
+            _show_answer(*answers[-1], language)
     if format is Format.json:
         typer.echo(as_json(answers))
     elif format is Format.csv:
         _write_csv(answers)
+    elif found.trust and any(answer.is_strange for _, answer in answers):
+        typer.echo(found.trust.facts.sentence)
     if failed:
         sys.exit(1)
 
 
-def _show_guesses(photo: str, guesses: list["Guess"], language: Language) -> None:
-    names = [guess.kind.polish if language is Language.pl else guess.kind.english for guess in guesses]
+_STRANGE = {
+    Language.en: "Not one of these, it seems: it looks less familiar than {share:.0%} of the pictures that are.",
+    Language.pl: "Chyba żadna z nich: obraz wygląda mniej znajomo niż {share:.0%} obrazów tych klas.",
+}
+
+
+def _show_answer(photo: str, answer: "Answer", language: Language) -> None:
+    names = [guess.kind.polish if language is Language.pl else guess.kind.english for guess in answer]
     width = max(map(len, names))
     typer.echo(photo)
-    for name, guess in zip(names, guesses, strict=True):
+    for name, guess in zip(names, answer, strict=True):
         bar = "█" * round(guess.probability * BAR)
         typer.echo(f"  {name:<{width}} {100 * guess.probability:6.2f} %  {bar}")
+    if answer.is_strange and answer.familiarity is not None:
+        typer.echo("  " + _STRANGE[language].format(share=1 - answer.familiarity))
 
 
-def _write_csv(answers: list[tuple[str, list["Guess"]]]) -> None:
+def _write_csv(answers: list[tuple[str, "Answer"]]) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["photo", "rank", "id", "english", "polish", "probability"])
-    for photo, guesses in answers:
-        writer.writerows([photo, rank, g.kind.id, g.kind.english, g.kind.polish, g.probability] for rank, g in enumerate(guesses, start=1))
+    writer.writerow(["photo", "rank", "id", "english", "polish", "probability", "familiarity", "not_one_of_these"])
+    for photo, answer in answers:
+        about = ["", ""] if answer.familiarity is None else [answer.familiarity, answer.is_strange]
+        for rank, guess in enumerate(answer, start=1):
+            writer.writerow([photo, rank, guess.kind.id, guess.kind.english, guess.kind.polish, guess.probability, *about])
 
 
 @app.command()

@@ -1,5 +1,8 @@
 """What must be said beside a score: the data it is of, the options in short, and what makes it less than it seems."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tench.records import RunRecord
 
 
@@ -23,7 +26,7 @@ def options_text(record: RunRecord) -> str:
         return px
     method = record.transfer.get("method") if record.transfer else None
     if not stepwise(record):
-        return f"{px}, {method} backbone" if method else px
+        return f"{px}, {method} backbone{_balanced(options)}" if method else px
     parts = [px, record.recipe, *([str(method).replace("_", "-")] if method else [])]
     if rate := options.get("learn_rate"):
         parts.append(f"rate {rate:g}")
@@ -35,7 +38,11 @@ def options_text(record: RunRecord) -> str:
         parts.append("augmented")
     if record.data.share < 1:
         parts.append(f"{record.data.share:.0%} of the pictures")
-    return ", ".join(parts)
+    return ", ".join(parts) + _balanced(options)
+
+
+def _balanced(options: Mapping[str, Any]) -> str:
+    return ", classes weighted alike" if options.get("class_weights", "none") == "balanced" else ""
 
 
 def notes(record: RunRecord) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from tench.comparison.notes import data_line, notes, options_text, stepwise
+from tench.config import identifying
 from tench.errors import UsageError
 from tench.records import Run, RunRecord, Score
 
@@ -101,7 +102,7 @@ def by_arm(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
 
 
 def _same_but_for_seed(record: RunRecord) -> str:
-    options = {key: value for key, value in record.options.items() if key != "seed"}
+    options = {key: value for key, value in identifying(record.options).items() if key != "seed"}
     parts: list[Any] = [record.kind, record.row, record.network.name, record.network.text, record.network.weights_sha256]
     parts += [record.recipe, record.rules, options, record.transfer, data_line(record), record.data.share]
     parts += [record.engine.get("precision", "float32")]

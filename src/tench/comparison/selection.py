@@ -41,10 +41,15 @@ class Selection:
         return max(0.0, self.top1 - self.corrected)
 
     @property
+    def matters(self) -> bool:
+        """Whether the figures of a table would change."""
+        return self.bias >= _WORTH_SAYING
+
+    @property
     def sentence(self) -> str:
         """It in words."""
         opening = f"{self.best} is the best of {self.of} on the {self.n:,} pictures it is scored on"
-        if self.bias < _WORTH_SAYING:
+        if not self.matters:
             said = f"{opening}; that it was picked by them flatters it by less than 0.05 points"
         else:
             said = (

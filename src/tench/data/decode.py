@@ -47,6 +47,10 @@ class PictureError(DataError):
         self.reason = reason
 
 
+class TooLargeError(PictureError):
+    """One picture with more pixels than are decoded."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the header says: the size of the upright picture, and a note where only part of the file is used."""
@@ -113,13 +117,13 @@ def _opened(data: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels") from None
+        raise TooLargeError(name, f"has more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise PictureError(name, f"is no picture of a known format by its content ({', '.join(FORMATS)})") from None
     except Exception as error:  # as in decode_image
         raise PictureError(name, f"is damaged ({error})") from None
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(name, f"has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are allowed")
+        raise TooLargeError(name, f"has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are allowed")
     return image
 
 

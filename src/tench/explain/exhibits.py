@@ -5,18 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.config import Engine, Preprocessing
+from tench.confidence.fit import fit_trust
+from tench.confidence.score import save_trust
+from tench.config import Engine
 from tench.data.sources import Source
-from tench.errors import DataError, RecordError, TenchError
+from tench.errors import DataError, TenchError
 from tench.explain.guide import write_guide
 from tench.explain.heat import grad_cam, method
 from tench.explain.inside import Network, Part, as_batch, first_filters, last_convolution, parts_with_maps, row_maps, title
 from tench.explain.pictures import Choice, Shown, choose, read_pictures
-from tench.networks.pretrained import load_into, read_weights
 from tench.records import Exhibits, HeatMap, LayerMaps, Predictions, Run, Way, save_exhibits
-from tench.runtime import now, place
+from tench.runtime import now
 from tench.training.loop import Watcher
-from tench.training.plan import network_of
+from tench.training.plan import trained
 
 SEED = 0
 """Of the choice of pictures; the same for all runs, so that they show the same ones."""
@@ -29,13 +30,14 @@ def write_exhibits(run: Run, source: Source, engine: Engine, seed: int = SEED) -
     """Make the exhibits of a finished run on its own pictures and write them into its folder, in place of earlier ones.
 
     The first convolution's kernels, feature maps of 3 test pictures, Grad-CAM of at most 12 rightly and 12 wrongly answered ones,
-    thumbnails of wrongly answered ones, at most 1,500; and beside the runs, where it is not yet, the guide's arrays. All from the
-    run's weights, in evaluation mode and float32. Changes neither record, weights nor random state. Raises RecordError unless the
+    thumbnails of wrongly answered ones, at most 1,500; how far its answers can be trusted (`fit_trust`); and beside the runs, where it
+    is not yet, the guide's arrays. All from the run's weights, in evaluation mode and float32.
+    Changes neither record, weights nor random state. Raises RecordError unless the
     run is finished, DataError for other pictures than the run's.
     """
-    _check(run, source)
     with run.held():
-        network = _network(run, engine)
+        network = trained(run, engine).requires_grad_(False)
+        _check(run, source)
         every = run.predictions()
         test = every.only(every.test)
         choice = choose(test, seed)
@@ -44,6 +46,7 @@ def write_exhibits(run: Run, source: Source, engine: Engine, seed: int = SEED) -
         )
         exhibits, arrays = _Show(network, test, large).exhibits(run.id, choice, bool(thumbnails))
         save_exhibits(run.folder, exhibits, arrays, thumbnails)
+        save_trust(run.folder, fit_trust(network, run, source, engine))
     write_guide(run.folder.parent, arrays.get("picture/way-0"))
     return exhibits
 
@@ -62,24 +65,11 @@ def exhibit_or_say(run: Run, source: Source, engine: Engine, watcher: Watcher | 
 
 
 def _check(run: Run, source: Source) -> None:
-    if run.record.status != "finished":
-        raise RecordError(f"{run.id} is {run.record.status} and has no final weights yet; go on with it by `tench resume {run.id}`.")
     if source.sha256 != run.record.data.sha256:
         raise DataError(
             f"{run.id} was made on {run.record.data.name} (sha256 {run.record.data.sha256[:12]}), and these pictures are {source.name}"
             f" (sha256 {source.sha256[:12]}); give the run's own pictures by --data."
         )
-
-
-def _network(run: Run, engine: Engine) -> Network:
-    """The run's network with its final weights, made anew, without gradients for its parameters."""
-    tensors, _ = read_weights(run.weights_path)
-    preprocessing = Preprocessing.model_validate(run.record.preprocessing)
-    network = network_of(run).build(len(run.record.data.classes), preprocessing)
-    load_into(network, tensors, str(run.weights_path))
-    place(network, engine)
-    network.requires_grad_(False)
-    return network.eval()
 
 
 class _Show:

@@ -135,6 +135,12 @@ class TableNetwork(nn.Sequential):
             x = self[i](x)
         return x.flatten(1)
 
+    def answers(self, features: Tensor) -> Tensor:
+        """Logits (n, classes) from what goes into the head, (n, head.in_features)."""
+        for row in list(self)[self.table.head_index :]:
+            features = row(features)
+        return features.flatten(1)
+
 
 def build(table: Table, preprocessing: Preprocessing, initial_weights: str = "he", seed: int = 0) -> TableNetwork:
     """The module of `table`, float32, on torch's default device (on `meta`: without weights).

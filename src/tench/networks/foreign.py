@@ -63,6 +63,11 @@ class ForeignNetwork(nn.Module):
             raise UsageError(f"The head of {type(self.module).__name__} is given {shape} and not one vector a picture; train it whole.")
         return seen[-1]
 
+    def answers(self, features: Tensor) -> Tensor:
+        """Logits (n, classes) from what enters the head, (n, d)."""
+        logits: Tensor = self.head(features)
+        return logits
+
 
 def wrapped(make: Make, classes: int, preprocessing: Preprocessing, seed: int, where: str) -> ForeignNetwork:
     """A network by `make`, its own random start drawn from `seed`, checked by `check_output`.

@@ -1,5 +1,6 @@
 """A built table as an ONNX model, written node by node, so that other engines can compute what the module computes in evaluation mode."""
 
+from collections.abc import Sequence
 from functools import singledispatchmethod
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from tench.errors import UsageError
 from tench.networks.build import Concat, FullyConnected, LocalResponseNorm, Normalise, Residual, Scale, TableNetwork
 
 OPSET = 17
@@ -15,24 +17,43 @@ IR_VERSION = 8
 """Of the file format: what opset 17 came with, so that runtimes of 2022 and later read it."""
 PICTURES = "pictures"
 """The input: uint8 RGB (n, height, width, 3), as pictures are decoded."""
-Output = Literal["features", "logits"]
+Output = Literal["features", "logits", "maps"]
 
 
-def onnx_model(network: TableNetwork, output: Output = "logits") -> bytes:
-    """The model of `network` from pictures to `features` (n, n_features), what goes into its head, or to `logits` (n, classes)."""
-    graph = _Graph()
+def onnx_model(network: TableNetwork, outputs: Sequence[Output] = ("logits",)) -> bytes:
+    """The model of `network` from pictures to what is asked for, in that order: `logits` (n, classes), `features` (n, n_features), which
+    go into its head, and `maps` (n, channels, rows, columns), those of the last row with a convolution in it.
+
+    Raises UsageError where there is no such row.
+    """
+    graph, rows = _Graph(), list(network.children())
+    ends: dict[Output, int] = {"logits": len(rows), "features": network.table.head_index}
+    if "maps" in outputs:
+        ends["maps"] = _last_convolution(network)
     value = graph.node("Transpose", PICTURES, perm=[0, 3, 1, 2])
-    rows = list(network.children())
-    for module in rows[: network.table.head_index] if output == "features" else rows:
-        value = graph.add(module, value)
-    graph.node("Flatten", value, result=output, axis=1)
+    for done in range(max(ends[output] for output in outputs) + 1):
+        for output in (output for output in outputs if ends[output] == done):
+            graph.result(value, output)
+        if done < len(rows):
+            value = graph.add(rows[done], value)
     height, width = network.preprocessing.height_px, network.preprocessing.width_px
     pictures = helper.make_tensor_value_info(PICTURES, TensorProto.UINT8, ["n", height, width, 3])
-    answer = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", None])
-    made = helper.make_graph(graph.nodes, network.table.name, [pictures], [answer], graph.tensors)
+    answers = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n"] + [None] * _DIMENSIONS[output]) for output in outputs]
+    made = helper.make_graph(graph.nodes, network.table.name, [pictures], answers, graph.tensors)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tench")
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+_DIMENSIONS: dict[Output, int] = {"logits": 1, "features": 1, "maps": 3}
+
+
+def _last_convolution(network: TableNetwork) -> int:
+    """How many rows, the normalisation with them, end with the last one that has a convolution in it."""
+    ends = [i for i, row in enumerate(network.children(), start=1) if any(isinstance(part, nn.Conv2d) for part in row.modules())]
+    if not ends:
+        raise UsageError(f"{network.table.name} has no convolution, so it has no maps to give out.")
+    return ends[-1]
 
 
 class _Graph:
@@ -46,6 +67,13 @@ class _Graph:
         result = result or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
         return result
+
+    def result(self, value: str, output: Output) -> None:
+        """Give `value` out under the name `output`: maps as they are, anything else flat."""
+        if output == "maps":
+            self.node("Identity", value, result=output)
+        else:
+            self.node("Flatten", value, result=output, axis=1)
 
     def tensor(self, value: Tensor | float) -> str:
         array = value.detach().cpu().contiguous().numpy() if isinstance(value, Tensor) else np.float32(value)

@@ -1,11 +1,13 @@
-"""Marks of a drawing, pieces made of marks, and SVG made of pieces. Colours are CSS variables, so that a page decides light or dark."""
+"""Marks of a drawing, pieces made of marks, drawings made of pieces, as SVG. Its colours are variables: a page decides light or dark."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 from math import cos, sin, tau
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 Point = tuple[float, float]
 
@@ -37,7 +39,7 @@ def text_width(content: str, size: float) -> float:
 def wrapped(content: str, size: float, width: float) -> list[str]:
     """`content` in lines of at most `width` pixels, broken at spaces, and within a word only where it is too long for a line."""
     lines = [""]
-    for word in content.split():
+    for word in content.split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and text_width(longer, size) > width:
             lines.append(word)
@@ -97,7 +99,28 @@ class Shape:
         return f'<{"polygon" if self.area else "polyline"} points="{points}" style="{fill}{stroke}{dashes}"/>'
 
 
-Mark = Text | Shape
+@dataclass(frozen=True)
+class Inset:
+    """A picture or a chart in a drawing, its upper left corner at `x` and `y`."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    inner: str
+    """An SVG element that fills what it is put into."""
+    pixels: NDArray[Any]
+    """The same as uint8, (h, w) or (h, w, 3)."""
+
+    def moved(self, dx: float, dy: float) -> "Inset":
+        return replace(self, x=self.x + dx, y=self.y + dy)
+
+    def svg(self) -> str:
+        place = f'x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}"'
+        return f"<svg {place}>{self.inner}</svg>"
+
+
+Mark = Text | Shape | Inset
 
 
 @dataclass(frozen=True)
@@ -156,12 +179,31 @@ def stacked(pieces: Sequence[Piece], gap: float = 0) -> Piece:
     return Piece(axis + right, y, tuple(marks), axis)
 
 
-def svg(piece: Piece, title: str, description: str, margin: float = 6) -> str:
-    """The whole drawing as SVG text. It is as wide as its place lets it be, but never larger than 1.25 times its own size."""
-    width, height = piece.width + 2 * margin, piece.height + 2 * margin
-    body = "\n".join(mark.svg() for mark in piece.moved(margin, margin))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(title)}"'
-        f' style="width:100%;max-width:{1.25 * width:.0f}px;height:auto;font-family:var(--font, system-ui, sans-serif)">\n'
-        f"<title>{escape(title)}</title>\n<desc>{escape(description)}</desc>\n{body}\n</svg>\n"
-    )
+@dataclass(frozen=True)
+class Drawing:
+    """A piece with a margin around it, and with words for those who cannot see it."""
+
+    piece: Piece
+    title: str
+    description: str
+    margin: float = 6
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(width, height) in pixels."""
+        return self.piece.width + 2 * self.margin, self.piece.height + 2 * self.margin
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """In the order in which they are drawn."""
+        return self.piece.moved(self.margin, self.margin)
+
+    def svg(self) -> str:
+        """The drawing as SVG text. It is as wide as its place lets it be, but never larger than 1.25 times its own size."""
+        width, height = self.size
+        body = "\n".join(mark.svg() for mark in self.marks)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(self.title)}"'
+            f' style="width:100%;max-width:{1.25 * width:.0f}px;height:auto;font-family:var(--font, system-ui, sans-serif)">\n'
+            f"<title>{escape(self.title)}</title>\n<desc>{escape(self.description)}</desc>\n{body}\n</svg>\n"
+        )

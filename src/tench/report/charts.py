@@ -22,6 +22,8 @@ HUES = (BLUE, ORANGE, GREEN, PURPLE, INK)
 ROUND_TIMES_S = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, *(60.0 * n for n in (1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 120, 240, 480, 960, 1920))]
 LEAST_SPAN = 4.0
 """Of an axis of costs, from end to end, so that it holds some round values."""
+TICKS_APART = 0.26
+"""At least, as a share of an axis of costs."""
 COSTS = ("macs", "parameters", "train_s")
 
 
@@ -71,7 +73,8 @@ def _cost_point(axis: "Axes", point: Point, cost: str, marker: str, colour: str)
 
 
 def _round_costs(axis: "Axes", cost: str, words: Words) -> None:
-    """At most four round ticks: of times such as 1, 2, 5, 10 and 30 minutes, of all else 1, 1.5, 2, 3, 5 and 7 of each power of ten."""
+    """Round ticks so far apart that their numbers do not touch: of times such as 1, 2, 5, 10 and 30 minutes, of all else 1, 1.5, 2, 3, 5
+    and 7 of each power of ten."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     low, high = axis.get_xlim()
@@ -80,8 +83,11 @@ def _round_costs(axis: "Axes", cost: str, words: Words) -> None:
         low, high = middle / LEAST_SPAN**0.5, middle * LEAST_SPAN**0.5
         axis.set_xlim(low, high)
     rounds = ROUND_TIMES_S if cost == "train_s" else [digit * 10.0**power for power in range(3, 15) for digit in (1, 1.5, 2, 3, 5, 7)]
-    within = [value for value in rounds if low <= value <= high]
-    axis.xaxis.set_major_locator(FixedLocator(within[:: -(-len(within) // 4) or 1]))
+    ticks = list[float]()
+    for value in rounds:
+        if low <= value <= high and (not ticks or log10(value / ticks[-1]) >= TICKS_APART * log10(high / low)):
+            ticks.append(value)
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: words.round_time(value) if cost == "train_s" else words.short(value))
     axis.tick_params(axis="x", labelsize=8)
@@ -169,7 +175,7 @@ def reliability_figure(of: Reliability, words: Words) -> "Figure":
     axis.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8)
     axis.vlines(100 * certainty, 100 * certainty, 100 * right, color=ORANGE, linewidth=1)
     axis.plot(100 * certainty, 100 * right, color=BLUE, linewidth=0.8)
-    axis.scatter(100 * certainty, 100 * right, s=12 + 160 * counts / counts.sum(), color=BLUE, zorder=3)
+    axis.scatter(100 * certainty, 100 * right, s=12 + 160 * counts / counts.sum(), color=BLUE, zorder=3, clip_on=False)
     axis.set_xlabel(words("classes.certainty"))
     axis.set_ylabel(words("classes.accuracy"))
     axis.set_xlim(0, 102)

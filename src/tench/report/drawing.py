@@ -1,4 +1,4 @@
-"""A network drawn from its table, top to bottom, as SVG that tench makes itself. No torch, and nothing that is not in the table."""
+"""A network drawn from its table, top to bottom, by tench itself. No torch, and nothing that is not in the table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from math import sqrt
 from tench.networks.layers import Concat, Inception, Residual
 from tench.networks.rows import Row, Shape
 from tench.networks.table import Table
-from tench.report.canvas import LEADING, SMALL, TEXT, Mark, Piece, Text, box, line, stacked, svg, text_width, wrapped
+from tench.report.canvas import LEADING, SMALL, TEXT, Drawing, Mark, Piece, Text, box, line, stacked, text_width, wrapped
 from tench.report.canvas import Shape as Outline
 from tench.report.guide_texts import guide_texts
 from tench.report.modules import TONES, bypassed, module, size_text
@@ -20,8 +20,8 @@ BETWEEN_STAGES = ("ImageInput", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAv
 THIN = ("Dropout", "BatchNorm", "ReLU", "LocalResponseNorm", "Scale", "SoftMax")
 
 
-def network_svg(table: Table, lang: str = "en") -> str:
-    """The drawing of `table` as SVG text, its words in `lang` ("en" or "pl"); the rows keep the words of the notation.
+def network_drawing(table: Table, lang: str = "en") -> Drawing:
+    """The drawing of `table`, its words in `lang` ("en" or "pl"); the rows keep the words of the notation.
 
     Blocks are as wide as the maps and as high as the channels, both by their square root; rows between two pools lie on one panel.
     An Inception is one block with its numbers, and the first of them follows in full. Colours are the CSS variables --ink, --muted,
@@ -41,7 +41,7 @@ def network_svg(table: Table, lang: str = "en") -> str:
         rows=len(table.rows),
         kinds=", ".join(dict.fromkeys(r.kind for r in table.rows)),
     )
-    return svg(stacked(parts), words["title"].format(name=table.name), description)
+    return Drawing(stacked(parts), words["title"].format(name=table.name), description)
 
 
 def _first_inception(rows: Sequence[Row]) -> Iterator[tuple[Inception, Shape]]:

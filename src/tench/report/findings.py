@@ -1,13 +1,14 @@
 """What can be concluded, in the page's language: of recipes over their seeds, of trained networks two by two."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tench.comparison import ArmsComparison, Pair
+from tench.comparison import ArmsComparison, Pair, Selection, selection
 from tench.config import load_study
 from tench.errors import TenchError
 from tench.report.gathering import Material
-from tench.report.words import Words
+from tench.report.words import Said, Words
 from tench.studies.conclusions import Finding, findings
 
 KEYS = {"supported": "supported", "contradicted": "contradicted", "no difference that matters": "no_difference", "open": "open"}
@@ -33,14 +34,13 @@ def finding(found: ArmsComparison, words: Words) -> str:
 
 @dataclass(frozen=True)
 class Tested:
-    """A conclusion of a study and what its runs say of it; `claim_foreign`: the claim is English whatever the page's language is."""
+    """A conclusion of a study and what its runs say of it."""
 
     name: str
-    claim: str
-    claim_foreign: bool
+    claim: Said
     found: str
-    note: str
-    """What keeps the comparison from being fair, in English."""
+    remarks: tuple[Said, ...]
+    """What keeps the comparison from being fair."""
 
 
 def conclusions(material: Material, words: Words) -> Iterator[Tested]:
@@ -55,10 +55,27 @@ def conclusions(material: Material, words: Words) -> Iterator[Tested]:
 
 
 def _tested(one: Finding, words: Words) -> Tested:
-    claim = words.claim(one.conclusion.claim)
     names = {"better": one.conclusion.better, "worse": one.conclusion.worse}
     found = finding(one.comparison, words) if one.comparison else words("verdicts.not_tested", **names)
-    return Tested(one.conclusion.name, claim or one.conclusion.claim, claim is None, found, one.note if one.comparison else "")
+    remarks = re.split(r"(?<=\.) ", one.note) if one.comparison and one.note else []
+    claim = words.said("claims", one.conclusion.claim)
+    return Tested(one.conclusion.name, claim, found, tuple(words.said("remarks", remark) for remark in remarks))
+
+
+def picks(material: Material, words: Words) -> Iterator[str]:
+    """Of every set of pictures, how much the best network's score is flattered because those pictures picked it, a sentence each."""
+    for arms in material.on_same_pictures:
+        found = selection([run for arm in arms for run in arm.runs]) if all(arm.has_predictions for arm in arms) else None
+        if found:
+            arm = next(arm for arm in arms if found.best in {run.id for run in arm.runs})
+            seed = next(run.record.seed for run in arm.runs if run.id == found.best)
+            yield _pick(found, _name(arm.name, seed, words), words)
+
+
+def _pick(found: Selection, name: str, words: Words) -> str:
+    shares = {"top1": words.percent(found.top1), "corrected": words.percent(found.corrected), "points": words.percent(found.bias)}
+    said = words("verdicts.pick" if found.matters else "verdicts.pick_little", name=name, of=found.of, n=found.n, **shares)
+    return said + (" " + words("verdicts.pick_stopped") if found.epochs_too else "")
 
 
 @dataclass(frozen=True)
@@ -84,5 +101,6 @@ def _name(arm: str, seed: int, words: Words) -> str:
 
 
 def _cells(pair: Pair, words: Words) -> tuple[str, ...]:
-    difference = words.number(100 * pair.difference, 2, sign=True)
+    shares = {"difference": pair.difference, "low": pair.low, "high": pair.high}
+    difference = words("verdicts.difference_cell", **{key: words.number(100 * share, 2, sign=True) for key, share in shares.items()})
     return (words.number(pair.n), difference, words.number(pair.only_a), words.number(pair.only_b), words.p(pair.p_holm))

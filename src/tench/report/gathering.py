@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tench.comparison import ArmsComparison, Pair, ResultsTable, compare_pairs, data_line, results_table, with_ties
@@ -10,9 +10,11 @@ from tench.comparison.arms import Arm, arms_of, compare_arms, told_apart
 from tench.config import runs_folder
 from tench.errors import NotFoundError, UsageError
 from tench.records import Listing, Run, list_runs, load_run
+from tench.report.words import Words
 
 MOST_PAIRED = 20
 """Runs that are compared two by two; of more, one of each arm."""
+ENGLISH = Words("en")
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,17 @@ class Material:
         return list(sets.values())
 
 
-def gather(references: Sequence[str], folder: Path | None = None) -> Material:
+def gather(references: Sequence[str], folder: Path | None = None, words: Words = ENGLISH) -> Material:
     """What `references` name: ids or folders of runs, folders that hold runs, names of studies; none: all of the runs folder.
 
-    Raises NotFoundError where a reference names nothing, UsageError where no run is finished, RecordError where a run named by itself
-    is damaged; damaged ones in a folder of runs are noted.
+    Arms are named in the language of `words`. Raises NotFoundError where a reference names nothing, UsageError where no run is finished,
+    RecordError where a run named by itself is damaged; damaged ones in a folder of runs are noted.
     """
     runs, damaged = _found(references, folder or runs_folder())
     finished = told_apart([run for run in runs if run.record.result])
     if not finished:
         raise UsageError("There is no finished run to report on. Train one (`tench train NETWORK`), or name a folder that holds runs.")
-    arms = arms_of(finished)
+    arms = tuple(replace(arm, name=_name(arm, words)) for arm in arms_of(finished))
     paired = _paired(arms)
     pairs = tuple(pair for group in paired for pair in compare_pairs(group))
     return Material(
@@ -60,6 +62,14 @@ def gather(references: Sequence[str], folder: Path | None = None) -> Material:
         unfinished=tuple(run.id for run in runs if not run.record.result),
         damaged=damaged,
     )
+
+
+def _name(arm: Arm, words: Words) -> str:
+    """The arm's name: a row's or a network's, with the options by which it is told apart."""
+    network, row = arm.record.network.name, arm.record.row
+    name = row or words.said("names", network).text
+    options = arm.name.removeprefix(row or network)[2:-1]
+    return f"{name} ({', '.join(words.said('options', option).text for option in options.split(', '))})" if options else name
 
 
 def _found(references: Sequence[str], folder: Path) -> tuple[list[Run], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The guide's charts as SVG."""
+"""The guide's charts."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tench.report.canvas import Piece
+from tench.report.drawing_files import figure_inset
 from tench.report.panels import number
 from tench.report.plotting import BLUE, INK, MUTED, ORANGE, decimals, new_figure, styled, svg_for_page
 
@@ -20,6 +22,12 @@ def chart(name: str, arrays: Arrays, words: Words, lang: str) -> str:
     """One of `CHARTS` from the guide's arrays, as SVG text; `words` are its section's."""
     with styled(name):
         return svg_for_page(CHARTS[name](arrays, words, lang), name, words["title"])
+
+
+def chart_inset(name: str, arrays: Arrays, words: Words, lang: str, width_px: float) -> Piece:
+    """The same as a piece of a drawing, `width_px` wide."""
+    with styled(name):
+        return figure_inset(CHARTS[name](arrays, words, lang), width_px)
 
 
 def _normalisation(arrays: Arrays, words: Words, lang: str) -> "Figure":

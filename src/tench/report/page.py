@@ -8,19 +8,20 @@ from importlib import resources
 from itertools import count
 from typing import Any
 
-from tench.comparison.arms import Arm
-from tench.networks.table import parse
+from tench.comparison.arms import Arm, uncompared
+from tench.networks.table import Table, parse
 from tench.records.guide import GUIDE, read_guide_arrays
 from tench.report import closely
+from tench.report.canvas import Drawing
 from tench.report.charts import CurveLimits, Point, cost_figure, curves_figure, reliability_figure
 from tench.report.closely import Look, Thumbnails
-from tench.report.drawing import network_svg
-from tench.report.findings import conclusions, finding, pair_lines
+from tench.report.drawing import network_drawing
+from tench.report.findings import conclusions, finding, pair_lines, picks
 from tench.report.gathering import Material
-from tench.report.guide import guide_sections
+from tench.report.guide import Section, guide_sections
 from tench.report.pictures import Budget
 from tench.report.plotting import styled, svg_for_page
-from tench.report.provenance import command, facts
+from tench.report.provenance import command, facts, rule_differences
 from tench.report.seeing import plates
 from tench.report.table import view
 from tench.report.words import Words
@@ -72,7 +73,6 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
     looked = [_closely(look, thumbnails, words) for look in close]
     shared = [list(closely.shared_mistakes(group, thumbnails, words)) for group in _groups(material, close)]
     data = closely.page_data(close, thumbnails)
-    arrays = read_guide_arrays(material.runs[0].folder.parent / GUIDE)
     return {
         "version": __version__,
         "asked": asked,
@@ -85,12 +85,14 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "looked": looked,
         "shared": shared,
         "plates": [(name, made) for name, made in seen if made],
-        "drawings": list(_drawings(material, words)),
-        "guide": guide_sections(arrays, asked.lang, asked.photographs),
+        "drawings": [(arm, drawing.svg()) for arm, drawing in drawings(material, words)],
+        "guide": guide(material, asked.lang, asked.photographs),
         "conclusions": list(conclusions(material, words)),
         "across": [finding(found, words) for found in material.across_seeds],
+        "uncompared": [words.said("warnings", warning) for warning in uncompared(material.arms)],
         "pairs": pair_lines(material, words),
-        "facts": [(run, facts(run, words)) for run in material.runs],
+        "picks": list(picks(material, words)),
+        "facts": [(run, facts(run, words), rule_differences(run.record, words)) for run in material.runs],
         "commands": [command(arm.record) for arm in material.arms],
         "data": _json(data),
         "missing": list(_missing(material, asked, thumbnails, without_room, words)),
@@ -176,14 +178,22 @@ def _closely(look: Look, thumbnails: Thumbnails, words: Words) -> dict[str, Any]
     }
 
 
-def _drawings(material: Material, words: Words) -> Iterator[tuple[Arm, str]]:
-    """Each different table once, with the arm that it is drawn for."""
-    drawn: set[str] = set()
+def drawings(material: Material, words: Words) -> Iterator[tuple[Arm, Drawing]]:
+    """Each different table once, at the run's size and with its classes, with the arm that it is drawn for."""
+    drawn: set[Table] = set()
     for arm in material.arms:
         network = arm.record.network
-        if network.kind == "table" and network.text not in drawn:
-            drawn.add(network.text)
-            yield arm, network_svg(parse(network.text), words.lang)
+        if network.kind != "table":
+            continue
+        table = parse(network.text).resized(network.input_px).with_classes(len(arm.record.data.classes))
+        if table not in drawn:
+            drawn.add(table)
+            yield arm, network_drawing(table, words.lang)
+
+
+def guide(material: Material, lang: str, photographs: bool) -> list[Section]:
+    """The guide on the pictures of the best runs' folder, where its arrays lie and may be shown, else on a demo picture."""
+    return guide_sections(read_guide_arrays(material.runs[0].folder.parent / GUIDE), lang, photographs)
 
 
 def _missing(material: Material, asked: Asked, thumbnails: Thumbnails, without_room: Sequence[str], words: Words) -> Iterator[str]:
@@ -197,6 +207,10 @@ def _missing(material: Material, asked: Asked, thumbnails: Thumbnails, without_r
         "unfinished": material.unfinished,
     }
     yield from (words(f"absent.{key}", names=", ".join(names)) for key, names in lists.items() if names)
+    shown = [(arm, arm.shown.exhibits()) for arm in arms if asked.photographs or arm.record.data.is_demo]
+    for arm, exhibits in shown:
+        if exhibits and not exhibits.heat_maps:
+            yield f"{arm.name}: {words.said('methods', exhibits.heat_method).text}."
     if beyond := arms[closely.MOST_NETWORKS :]:
         yield words("absent.closely", names=", ".join(arm.name for arm in beyond), limit=closely.MOST_NETWORKS)
     if not asked.photographs and not _all_demo(material):

@@ -1,16 +1,25 @@
-"""Pictures, drawings and captions as HTML that stands alone: everything inlined, nothing computed but how to show it."""
+"""Pictures and drawings in panels side by side: as HTML that stands alone, and as drawings for files. Computes but how to show things."""
 
-from collections.abc import Iterable
-from html import escape
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.report.canvas import SMALL, TEXT, Mark, Piece, Text, box, svg
+from tench.report.canvas import LEADING, SMALL, TEXT, Drawing, Inset, Mark, Piece, Text, box, stacked, text_width, wrapped
 from tench.report.pictures import png, png_uri
 
 CELL_PX = 38.0
+SIGN = 20.0
+"""Size of a sign between two panels."""
+LABEL = 12.0
+LABEL_PX = 72.0
+"""A panel's words have at least so much room, however narrow it is."""
+ROW_PX = 940.0
+"""Room for a row of panels in a file, as on a wide page."""
 
 
 def number(value: float, lang: str, digits: int = 0, sign: bool = False) -> str:
@@ -20,10 +29,103 @@ def number(value: float, lang: str, digits: int = 0, sign: bool = False) -> str:
     return text.replace(".", ",") if lang == "pl" else text
 
 
-def picture(pixels: NDArray[Any], label: str, width_px: float, below: str = "") -> str:
-    """A panel with a picture, uint8 (h, w) or (h, w, 3), `width_px` wide on the page, its pixels sharp; `below`: HTML under its label."""
+@dataclass(frozen=True)
+class Panel:
+    """One part of a figure: a drawing or picture, with a few words below it, and perhaps another part below these."""
+
+    content: str
+    """HTML."""
+    label: str
+    width_px: float
+    draw: Callable[[], Piece] = field(compare=False)
+    """The content as a piece of a drawing that wide, for files."""
+    below: "Panel | None" = None
+    is_sign: bool = False
+
+    @property
+    def html(self) -> str:
+        """The panel in a row of a page."""
+        if self.is_sign:
+            return f'<div style="align-self:center;font-size:1.3em">{self.content}</div>'
+        words = (
+            f'<div style="text-align:center;font-size:0.85em;line-height:1.3;margin:4px 0">{kept_together(escape(self.label))}</div>'
+            if self.label
+            else ""
+        )
+        inner = f"{self.content}{words}{self.below.html if self.below else ''}"
+        return f'<div style="flex:0 1 {self.width_px:.0f}px;min-width:0">{inner}</div>'
+
+    def piece(self) -> Piece:
+        """The panel in a drawing."""
+        parts = [self.draw(), *_label(self.label, self.width_px), *([self.below.piece()] if self.below else [])]
+        return stacked([replace(part, axis=part.width / 2) for part in parts])
+
+
+def _label(label: str, width_px: float) -> Iterator[Piece]:
+    for text in (text for line in label.splitlines() for text in wrapped(line, LABEL, max(width_px, LABEL_PX))):
+        width = text_width(text, LABEL)
+        yield Piece(width, LABEL * LEADING, (Text(width / 2, LABEL, text, LABEL, "middle"),), width / 2)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Panels side by side over a caption, which is HTML."""
+
+    panels: tuple[Panel, ...]
+    caption: str
+
+    @property
+    def html(self) -> str:
+        """As many in a row as the page has room for."""
+        row = "display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start"
+        inner = "".join(panel.html for panel in self.panels)
+        return (
+            f'<figure class="guide-figure"><div style="{row}">{inner}</div><figcaption>{kept_together(self.caption)}</figcaption></figure>'
+        )
+
+    def drawing(self, title: str) -> Drawing:
+        """For a file: as many in a row as a page has room for."""
+        caption = unescape(re.sub(r"<[^>]+>", "", self.caption))
+        return Drawing(side_by_side([(panel.piece(), panel.is_sign) for panel in self.panels]), title, caption)
+
+
+def side_by_side(pieces: Iterable[tuple[Piece, bool]], widest_px: float = ROW_PX, gap: float = 12) -> Piece:
+    """Pieces side by side in rows of at most `widest_px`, their tops in a line; those marked stand in the middle of their row."""
+    lines: list[list[tuple[float, Piece, bool]]] = [[]]
+    x = 0.0
+    for piece, centred in pieces:
+        if lines[-1] and x + piece.width > widest_px:
+            lines.append([])
+            x = 0.0
+        lines[-1].append((x, piece, centred))
+        x += piece.width + gap
+    marks, y = list[Mark](), 0.0
+    for line in lines:
+        height = max(piece.height for _, piece, _ in line)
+        for x, piece, centred in line:
+            marks += piece.moved(x, y + ((height - piece.height) / 2 if centred else 0))
+        y += height + gap
+    return Piece(max(x + piece.width for line in lines for x, piece, _ in line), y - gap, tuple(marks), 0)
+
+
+def picture(pixels: NDArray[Any], label: str, width_px: float, below: Panel | None = None) -> Panel:
+    """A picture, uint8 (h, w) or (h, w, 3), `width_px` wide on the page, its pixels sharp."""
     style = "display:block;width:100%;image-rendering:pixelated"
-    return panel(f'<img src="{png_uri(png(pixels))}" alt="{escape(label)}" style="{style}">', label, width_px, below)
+    content = f'<img src="{png_uri(png(pixels))}" alt="{escape(label)}" style="{style}">'
+    return Panel(content, label, width_px, lambda: inset(pixels, width_px), below)
+
+
+def inset(pixels: NDArray[Any], width_px: float) -> Piece:
+    """A picture as a piece of a drawing, `width_px` wide, its pixels sharp."""
+    height = width_px * pixels.shape[0] / pixels.shape[1]
+    whole = 'width="100%" height="100%" preserveAspectRatio="none" style="image-rendering:pixelated"'
+    mark = Inset(0, 0, width_px, height, f'<image href="{png_uri(png(pixels))}" {whole}/>', pixels)
+    return Piece(width_px, height, (mark,), width_px / 2)
+
+
+def kept_together(text: str) -> str:
+    """`text` with spaces before % and around × at which no line ends."""
+    return text.replace(" %", "\u00a0%").replace(" × ", "\u00a0×\u00a0")
 
 
 def signed(values: NDArray[Any], largest: float) -> NDArray[np.uint8]:
@@ -32,7 +134,7 @@ def signed(values: NDArray[Any], largest: float) -> NDArray[np.uint8]:
     return greys
 
 
-def grid(numbers: NDArray[Any], label: str, marked: tuple[int, int, int] | None = None, strong: float = 0, lang: str = "en") -> str:
+def grid(numbers: NDArray[Any], label: str, marked: tuple[int, int, int] | None = None, strong: float = 0, lang: str = "en") -> Panel:
     """A panel with `numbers`, (rows, columns), in a grid, with at most two decimals. `marked`: (row, column, side) of
     cells drawn in blue; `strong`: the number at which a cell is tinted fully."""
     rows, columns = numbers.shape
@@ -42,8 +144,13 @@ def grid(numbers: NDArray[Any], label: str, marked: tuple[int, int, int] | None 
     if marked:
         row, column, side = marked
         marks.append(box(column * CELL_PX, row * CELL_PX, side * CELL_PX, side * CELL_PX, "convolution"))
-    piece = Piece(columns * CELL_PX, rows * CELL_PX, tuple(marks), 0)
-    return panel(svg(piece, label, f"{rows} × {columns}", 2), label, piece.width + 4)
+    drawing = Drawing(Piece(columns * CELL_PX, rows * CELL_PX, tuple(marks), 0), label, f"{rows} × {columns}", 2)
+    return drawn(drawing, label, drawing.size[0])
+
+
+def drawn(drawing: Drawing, label: str, width_px: float) -> Panel:
+    """A panel with a drawing."""
+    return Panel(drawing.svg(), label, width_px, lambda: drawing.piece)
 
 
 def _cell(x: int, y: int, value: float, strong: float, lang: str) -> Iterable[Mark]:
@@ -56,25 +163,14 @@ def _cell(x: int, y: int, value: float, strong: float, lang: str) -> Iterable[Ma
     )
 
 
-def sign(text: str) -> str:
+def sign(text: str) -> Panel:
     """What stands between two panels, such as × or =."""
-    return f'<div style="align-self:center;font-size:1.3em">{escape(text)}</div>'
-
-
-def panel(content: str, label: str, width_px: float, below: str = "") -> str:
-    """One part of a figure: a drawing or picture with a few words below it, and perhaps more HTML below these."""
-    words = f'<div style="text-align:center;font-size:0.85em;line-height:1.3">{escape(label)}</div>' if label else ""
-    return f'<div style="flex:0 1 {width_px:.0f}px;min-width:0">{content}{words}{below}</div>'
-
-
-def figure(panels: Iterable[str], caption: str) -> str:
-    """Panels side by side, as many as the page has room for, over a caption, which is HTML."""
-    row = "display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start"
-    return f'<figure class="guide-figure"><div style="{row}">{"".join(panels)}</div><figcaption>{caption}</figcaption></figure>'
+    width, size = text_width(text, SIGN), SIGN
+    return Panel(escape(text), "", width, lambda: Piece(width, size, (Text(width / 2, 0.8 * size, text, size, "middle"),), 0), is_sign=True)
 
 
 def paragraphs(texts: Iterable[str], formulas: Iterable[str] = ()) -> str:
     """Texts, which are HTML, and formulas after them."""
-    lines = [f"<p>{text}</p>" for text in texts]
+    lines = [f"<p>{kept_together(text)}</p>" for text in texts]
     lines += [f'<p class="formula" style="margin-left:2em"><i>{formula}</i></p>' for formula in formulas]
     return "\n".join(lines)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tench.comparison.notes import stepwise
-from tench.config import Options, load_recipe, load_study
+from tench.config import LATER_OPTIONS, Options, load_recipe, load_study
 from tench.errors import TenchError
 from tench.records import Run, RunRecord
-from tench.report.words import NONE, Words
+from tench.report.words import NONE, Said, Words
 
 FLAGS = {
     "optimizer": "--optimizer",
@@ -23,10 +23,14 @@ FLAGS = {
     "epochs": "--epochs",
     "size_px": "--size",
     "crop_px": "--crop",
+    "class_weights": "--class-weights",
     "share": "--share",
     "test_share": "--test-share",
 }
 """Options of `tench train` by their names in a record."""
+FROM_SCRATCH = " from scratch"
+UNTRAINED = ", untrained"
+"""What a study adds to the name of a row of which it also scores the network as it is."""
 OF_TRANSFER = ("learn_rate", "batch_size", "epochs", "share", "test_share")
 
 
@@ -42,13 +46,18 @@ def facts(run: Run, words: Words) -> list[tuple[str, str]]:
         "data": record.data.sha256,
         "roles": " / ".join(parts),
         "rules": record.recipe,
-        "engine": ", ".join(f"{key} {value}" for key, value in record.engine.items()),
-        "scored": (result.scored_by if result else None) or NONE,
+        "engine": ", ".join(f"{words.term(key)}: {words.term(str(value))}" for key, value in record.engine.items()),
+        "scored": words.said("engines", result.scored_by).text if result and result.scored_by else NONE,
         "machine": f"{cores}, {machine.system}" + (f", {machine.accelerator}" if machine.accelerator else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "code": record.code_sha256,
     }
     return [(words(f"provenance.{key}"), value) for key, value in values.items()]
+
+
+def rule_differences(record: RunRecord, words: Words) -> list[Said]:
+    """Every rule by which a run differs from the other set of rules."""
+    return [words.said("differences", text) for text in record.rule_differences]
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,9 @@ def command(record: RunRecord) -> Command:
 
 
 def _reference(record: RunRecord) -> str:
-    """What the network was named by: a built-in's name, or of a module its reference."""
-    return record.network.name if record.network.kind == "table" else record.network.text
+    """What the network was named by: a built-in's name, which a record marks where it is a classical one, or of a module its reference."""
+    network = record.network
+    return network.name.removesuffix(FROM_SCRATCH if network.origin == "classical" else "") if network.kind == "table" else network.text
 
 
 def _of_study(record: RunRecord, study: str) -> Iterator[str]:
@@ -84,16 +94,17 @@ def _of_study(record: RunRecord, study: str) -> Iterator[str]:
     all of them."""
     usual: Mapping[str, Any] = {}
     recipe = None
+    name = str(record.row).removesuffix(UNTRAINED if record.kind == "untrained" else "")
     try:
         found = load_study(study)
-        row = next(row for row in found.rows if row.name == record.row)
+        row = next(row for row in found.rows if row.name == name)
         recipe = row.recipe or found.recipe
         usual = load_recipe(recipe).resolve(found.options, row.options).model_dump()
         usual = {**usual, "size_px": usual["size_px"] or found.size_px}
         yield study
     except (TenchError, StopIteration):
         yield f"{study}.toml"
-    yield from ("--rows", str(record.row), "--seeds", str(record.seed))
+    yield from ("--rows", name, "--seeds", str(record.seed))
     if stepwise(record):
         yield from () if record.recipe == recipe else ("--recipe", record.recipe)
         yield from _differing(record, usual, ("size_px", "epochs", "share", "test_share"))
@@ -129,4 +140,5 @@ def _transfer(record: RunRecord) -> Iterator[str]:
         yield from (part for key in OF_TRANSFER[:3] for part in (FLAGS[key], str(record.options[key])))
     if how.get("head_start", "imagenet") != "imagenet":
         yield from ("--head-start", str(how["head_start"]))
+    yield from _differing(record, LATER_OPTIONS, LATER_OPTIONS)
     yield from ("--seed", str(record.seed))

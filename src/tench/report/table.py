@@ -27,7 +27,7 @@ class Cell:
     """What the column is sorted by."""
     bar: Bar | None = None
     foreign: bool = False
-    """Whether the text is English whatever the page's language is."""
+    """Whether there is something in the text that was not translated."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class _Writer:
     def name(self, row: ResultRow, inner: bool) -> Cell:
         seed = self.words("table.seed", seed=str(row.seed)) if row.seed is not None else ""
         mean = self.words("table.mean", n=row.runs) if row.kind == "mean" else ""
-        return Cell(seed if inner else ", ".join(part for part in (row.name, mean or seed) if part), row.name)
+        name = self.words.said("names", row.name).text if row.name == row.network else row.name
+        return Cell(seed if inner else ", ".join(part for part in (name, mean or seed) if part), name)
 
     def text(self, value: str | None) -> Cell:
         return Cell(value or NONE, value or "")
@@ -92,9 +93,9 @@ class _Writer:
         return Cell(self.words("table.of", share=self.words.percent(row.unseen.top1), n=row.unseen.n), row.unseen.top1)
 
     def notes(self, row: ResultRow) -> Cell:
-        known = [(self.words.note(note), note) for note in row.notes]
-        texts = [translated or note for translated, note in known]
-        return Cell("; ".join(texts), "; ".join(texts), foreign=any(translated is None for translated, _ in known))
+        notes = [self.words.said("notes", note) for note in row.notes]
+        text = "; ".join(note.text for note in notes)
+        return Cell(text, text, foreign=any(note.foreign for note in notes))
 
 
 def _scale(table: ResultsTable) -> tuple[float, float]:
@@ -105,7 +106,7 @@ def _scale(table: ResultsTable) -> tuple[float, float]:
 
 
 _COLUMNS: tuple[tuple[str, bool, Callable[[_Writer, ResultRow], Cell]], ...] = (
-    ("data", False, lambda to, row: to.text(row.data)),
+    ("data", False, lambda to, row: to.text(to.words.said("names", row.data).text)),
     ("reported", True, lambda to, row: to.number(row.reported_top1, to.words.percent(row.reported_top1))),
     ("top1", True, lambda to, row: to.number(row.top1, to.words.percent(row.top1))),
     ("interval", False, lambda to, row: to.interval(row)),

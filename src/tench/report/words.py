@@ -1,5 +1,6 @@
 """The report's words and numbers in one language; all words are in texts/, one file a language."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +9,14 @@ from typing import Any
 
 from tench.comparison import duration
 from tench.errors import ConfigError
-from tench.report.panels import number
+from tench.report.panels import kept_together, number
 
 LANGUAGES = ("en", "pl")
 NONE = "–"
+TIMES = {"en": "×", "pl": "·"}
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SPOKEN = ("names", "options", "notes", "changes", "changed", "claims", "remarks", "warnings", "methods", "engines", "differences", "terms")
+"""Sections of the texts that only languages other than English have: what tench writes into records in English, by its words."""
 
 
 @cache
@@ -21,6 +26,25 @@ def texts(lang: str) -> dict[str, dict[str, str]]:
         raise ConfigError(f"The language '{lang}' is not known to the report; take one of {', '.join(LANGUAGES)}.")
     file = resources.files("tench").joinpath("report", "texts", f"{lang}.toml")
     return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _phrases(lang: str, section: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """(what matches the English words, whose places in braces are its groups; the words in `lang`) of a section in SPOKEN."""
+    return tuple((_pattern(english), said) for english, said in texts(lang)[section].items())
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", english)
+    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words from a record as the page says them; `foreign`: tench has no translation, since it did not write them itself."""
+
+    text: str
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +57,7 @@ class Words:
         """The text of `key`, such as "table.network", `values` in its braces: whole numbers are written as the language does."""
         section, _, name = key.partition(".")
         shown = {name: self.number(value) if isinstance(value, int) else value for name, value in values.items()}
-        return texts(self.lang)[section][name].format(**shown).replace(" %", "\u00a0%")
+        return kept_together(texts(self.lang)[section][name].format(**shown))
 
     def number(self, value: float | None, digits: int = 0, sign: bool = False) -> str:
         """`value` with so many decimals; a dash for None."""
@@ -44,9 +68,14 @@ class Words:
         return NONE if share is None else self.number(100 * share, digits)
 
     def plain(self, value: float | None) -> str:
-        """A number as short as it is exact to six digits, such as a learning rate."""
-        text = NONE if value is None else f"{value:g}"
-        return text.replace(".", ",") if self.lang == "pl" else text
+        """A number as short as it is exact to six digits, such as a learning rate; what is very small by its power of ten."""
+        if value is None:
+            return NONE
+        digits, _, power = f"{value:g}".replace(".", "," if self.lang == "pl" else ".").partition("e-")
+        if not power:
+            return digits
+        tens = "10" + f"-{int(power)}".translate(RAISED)
+        return tens if digits == "1" else f"{digits}\u00a0{TIMES[self.lang]}\u00a0{tens}"
 
     def large(self, count: float | None) -> str:
         """Millions or thousands of millions, as parameters and multiply-adds are given."""
@@ -74,12 +103,25 @@ class Words:
 
     def p(self, p: float) -> str:
         """A probability to two digits; what is smaller than floating-point numbers go, as such."""
-        return self.plain(float(f"{p:.2g}")) if p else "< 1e-300"
+        return self.plain(float(f"{p:.2g}")) if p else f"< {self.plain(1e-300)}"
 
-    def note(self, note: str) -> str | None:
-        """A note of the records in this language; None where it is not one of tench's own."""
-        return texts(self.lang)["notes"].get(note)
+    def said(self, section: str, english: str) -> Said:
+        """What tench wrote into a record, in this language, by a section in SPOKEN; what is not there, users wrote: it stays as it is."""
+        if self.lang == "en":
+            return Said(english)
+        for pattern, said in _phrases(self.lang, section):
+            if found := pattern.fullmatch(english):
+                places = {place: self._place(place, value) for place, value in found.groupdict().items()}
+                return Said(kept_together(said.format(**places)))
+        return Said(english, foreign=True)
 
-    def claim(self, claim: str) -> str | None:
-        """A study's conclusion in this language; None where it is not one of the built-in study's."""
-        return texts(self.lang)["claims"].get(claim)
+    def _place(self, place: str, value: str) -> str:
+        """What stands in a phrase's place: of one called like a section that section's phrases, of "name" itself, else a term."""
+        if place in SPOKEN:
+            return "; ".join(self.said(place, part).text for part in value.split("; "))
+        return value if place == "name" else self.term(value)
+
+    def term(self, english: str) -> str:
+        """A rule, a value or a number as a record has it, in this language."""
+        number = re.fullmatch(r"-?\d+(\.\d+|(\.\d+)?e-?\d+)", english)
+        return self.plain(float(english)) if number else self.said("terms", english).text

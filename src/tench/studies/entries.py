@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from tench.networks.pretrained import find_googlenet_weights
 from tench.networks.reference import Network, network, with_rows_replaced
 from tench.records import Run
 from tench.training.plan import Plan
+from tench.training.transfer import FROZEN_OPTIONS
 
 TABLE_SIDE_PX = 224
 """The side of the study's pictures, to which a study's `size_px` refers."""
@@ -121,20 +122,20 @@ def _transfers(
     study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int
 ) -> list[Entry]:
     """The network with a new head, and, where every class is one of ImageNet's, the network as it is."""
-    if row.options:
-        raise UsageError(
-            f"Row {row.name} transfers a frozen network, whose head has no such options: {', '.join(row.options)}. Leave them out."
-        )
+    idle = [key for key in row.options if key not in FROZEN_OPTIONS]
+    if idle:
+        raise UsageError(f"Row {row.name} transfers a frozen network, whose head has no such options: {', '.join(idle)}. Leave them out.")
     if row.recipe:
         raise UsageError(f"Row {row.name} transfers a frozen network, which no recipe changes. Leave `recipe` out.")
     recipe = load_recipe("transfer")
-    shares = {key: value for key, value in (study.options | dict(choices.options)).items() if key in ("share", "test_share")}
-    options = recipe.resolve(_shares(study, row, source) | shares | {"seed": seed}, where=f"row {row.name}")
+    asked = {key: value for key, value in (study.options | row.options | dict(choices.options)).items() if key in FROZEN_OPTIONS}
+    options = recipe.resolve(_shares(study, row, source) | asked | {"seed": seed}, where=f"row {row.name}")
     plan = Plan(of_network, source, recipe, options, engine)
     transferred = Entry(row.name, "transfer", row, plan, TransferOptions())
     if any(kind.imagenet_index is None for kind in source.classes):
         return [transferred]
-    return [Entry(f"{row.name}, untrained", "untrained", row, plan), transferred]
+    as_it_is = replace(plan, options=options.model_copy(update={"class_weights": "none"}))  # it has no loss
+    return [Entry(f"{row.name}, untrained", "untrained", row, as_it_is), transferred]
 
 
 def _shares(study: Study, row: StudyRow, source: Source) -> dict[str, float]:

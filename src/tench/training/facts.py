@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.config import Recipe, load_recipe
+from tench.config import LATER_OPTIONS, Recipe, load_recipe
 from tench.data.roles import Roles, unseen_training_pictures
 from tench.records import ClassFacts, DataFacts, NetworkFacts, RunRecord, run_id
 from tench.runtime import code_identity, machine_facts, now, versions
@@ -115,7 +115,7 @@ def differences(record: RunRecord, plan: Plan) -> list[str]:
         "the list of pictures seen in pretraining": (plan.source.seen_sha256, record.data.seen_sha256),
         "the network": (plan.network.text, record.network.text),
         "tench's code": (code_identity(), record.code_sha256),
-        **{f"option {k}": (v, record.options.get(k)) for k, v in json.loads(plan.options.model_dump_json()).items()},
+        **{f"option {k}": (v, record.options.get(k, LATER_OPTIONS.get(k))) for k, v in json.loads(plan.options.model_dump_json()).items()},
         **{f"rule {k}": (v, record.rules.get(k)) for k, v in plan.rules.model_dump().items()},
         **{f"engine {k}": (v, record.engine.get(k)) for k, v in plan.engine.model_dump().items()},
         **{f"version of {k}": (v, record.versions.get(k)) for k, v in versions().items()},

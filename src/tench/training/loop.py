@@ -20,6 +20,7 @@ from tench.errors import InterruptedTraining, TrainingError
 from tench.records import Run
 from tench.runtime import autocast, derived_seed
 from tench.training import checkpoint
+from tench.training.balance import class_weights
 from tench.training.batchnorm import batch_statistics, pool_statistics
 from tench.training.checkpoint import Progress
 from tench.training.feed import training_batches
@@ -63,6 +64,8 @@ class Training:
         self.solver = Solver(self.module, self.rules, self.options, rate_factors, self.engine.precision)
         self.forward = torch.compile(self.module) if self.engine.compiled else self.module
         self.steps_per_epoch = len(training_batches(self.roles.fit, self.rules, self.options, 0))
+        weights = class_weights(self.options.class_weights, self.feed.labels[self.roles.fit], len(plan.source.classes))
+        self.class_weights = None if weights is None else weights.to(self.engine.device)
         self.progress = Progress()
         self.sums = self._no_sums()
         self.stop_signal: int | None = None
@@ -105,7 +108,7 @@ class Training:
         pictures, targets = self.feed.augmented(batch, self.progress.epoch), self.feed.targets(batch)
         with autocast(self.engine):
             logits = self.forward(pictures)
-            loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.rules.label_smoothing)
+            loss = self._loss(logits.float(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self.solver.step(learn_rate(self.rules, self.options, step, self.steps_per_epoch))
         with torch.no_grad():
@@ -115,6 +118,17 @@ class Training:
         self.progress.pictures_shown += len(batch)
         if self.engine.device == "cpu" or step % CHECK_EVERY_STEPS == 0:
             self._refuse_non_finite(step)
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of a batch, each picture's (smoothed) one times its class's weight.
+
+        Divided by the number of pictures, not by the sum of their weights, which are 1 in the mean over `fit`: a picture then has
+        the same pull in whatever batch it is, an epoch adds up to the weighted loss of all, and the learning rate means what it did.
+        """
+        smoothing = self.rules.label_smoothing
+        if self.class_weights is None:
+            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        return (self.class_weights[targets] * functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")).mean()
 
     def _end_epoch(self, pictures_per_s: float, began: float) -> None:
         self._refuse_non_finite(self.progress.epoch * self.steps_per_epoch + self.steps_per_epoch - 1)
@@ -145,7 +159,8 @@ class Training:
 
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy and top-1 accuracy (0 to 1) on `select`, by the rules' statistics, in the training engine."""
+        """Mean cross-entropy, weighted as in training, and top-1 accuracy (0 to 1) on `select`, by the rules' statistics, in the
+        training engine."""
         indices = self.roles.select
         by_batch = self.rules.validation_statistics == "batch"
         if by_batch:  # batches sorted by class would falsify the statistics
@@ -156,9 +171,10 @@ class Training:
             for first in range(0, len(indices), self.options.batch_size):
                 batch = indices[first : first + self.options.batch_size]
                 logits, targets = self.forward(self.feed.pictures(batch)).float(), self.feed.targets(batch)
-                loss += functional.cross_entropy(logits, targets, reduction="sum").item()
+                loss += functional.cross_entropy(logits, targets, self.class_weights, reduction="sum").item()
                 right += int((logits.argmax(1) == targets).sum())
-        return loss / len(indices), right / len(indices)
+        weight = len(indices) if self.class_weights is None else self.class_weights[self.feed.targets(indices)].sum().item()
+        return loss / weight, right / len(indices)
 
     def _judge(self, loss: float, top1: float) -> bool:
         """Whether this epoch is the best so far; strictly better counts, and a loss that is not finite never does."""

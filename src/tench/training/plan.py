@@ -8,12 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tench.config import Engine, Options, Preprocessing, Recipe, Rules
+from tench.config import Engine, Options, Preprocessing, Recipe, Rules, identifying
 from tench.data.cache import decoded
 from tench.data.roles import Roles, left_out, roles
 from tench.data.sources import Source
 from tench.data.statistics import pixel_statistics
 from tench.errors import ConfigError, RecordError, TenchError
+from tench.networks.build import TableNetwork
+from tench.networks.foreign import ForeignNetwork
+from tench.networks.pretrained import load_into, read_weights
 from tench.networks.reference import Network, from_table, network
 from tench.networks.table import parse
 from tench.records import Run, run_identity
@@ -78,7 +81,7 @@ class Plan:
             "network": self.network.text,
             "data": self.source.sha256,
             "rules": self.rules.model_dump(),
-            "options": options.model_dump(),
+            "options": identifying(options.model_dump()),
         }
         if self.source.seen_sha256:  # it decides what is left out
             parts["seen"] = self.source.seen_sha256
@@ -129,6 +132,21 @@ def plan_of(run: Run, source: Source) -> Plan:
     recipe = Recipe(name=record.recipe, rules=Rules.model_validate(record.rules))
     options, engine = Options.model_validate(record.options), Engine.model_validate(record.engine)
     return Plan(network_of(run), source, recipe, options, engine)
+
+
+def trained(run: Run, engine: Engine) -> TableNetwork | ForeignNetwork:
+    """The run's network with its final weights, in evaluation mode, on the engine's device.
+
+    Raises RecordError for a run that has none yet, WeightsError where they do not fit.
+    """
+    if run.record.status != "finished":
+        raise RecordError(f"{run.id} is {run.record.status} and has no final weights yet; go on with it by `tench resume {run.id}`.")
+    tensors, _ = read_weights(run.weights_path)
+    preprocessing = Preprocessing.model_validate(run.record.preprocessing)
+    module = network_of(run).build(len(run.record.data.classes), preprocessing)
+    load_into(module, tensors, str(run.weights_path))
+    place(module, engine)
+    return module.eval()
 
 
 def network_of(run: Run) -> Network:

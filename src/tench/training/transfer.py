@@ -24,6 +24,7 @@ from tench.networks.reference import load_pretrained
 from tench.records import NetworkFacts, Run, RunRecord, delete_run
 from tench.records.run import RECORD
 from tench.runtime import apply_engine, derived_seed, place
+from tench.training.balance import class_weights
 from tench.training.facts import record_of
 from tench.training.features import features
 from tench.training.head import Head, choose_hold, fit_head
@@ -33,6 +34,8 @@ from tench.training.plan import Plan, Prepared, feed_of
 from tench.training.train import begin, carry_out, refuse_changes, warn_or_refuse
 
 PRETRAINED_ON = "ImageNet-1k"
+FROZEN_OPTIONS = ("seed", "share", "test_share", "class_weights")
+"""All options that a new head on a frozen network looks at."""
 HEAD_SPREAD = 0.01
 """Standard deviation of a random new head, R2018b's for fully connected layers."""
 
@@ -96,7 +99,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
     notes = (*about.pop("notes", ()), "untrained: the classes' own ImageNet outputs")
     run = _begin_anew(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
     with run.held():
-        found = _features(plan, pretrained, to_score(pretrained.prepared.roles, beside=True), watcher)
+        found = features_of(plan, pretrained, to_score(pretrained.prepared.roles, beside=True), watcher)
         _finish(plan, pretrained, run, start, found, wall_s=time.monotonic() - began)
     return run
 
@@ -110,22 +113,32 @@ def _frozen(plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path
     run = _begin_anew(plan, _record(plan, pretrained, "transfer", how, **about), runs)
     with run.held():
         needed = np.concatenate([parts.fit, parts.select, to_score(parts, beside=True)])
-        found = _features(plan, pretrained, needed, watcher)
+        found = features_of(plan, pretrained, needed, watcher)
         labels = torch.from_numpy(pretrained.prepared.feed.labels[needed])
         n_fit, n_select = len(parts.fit), len(parts.select)
         fit = (found[:n_fit], labels[:n_fit])
         select = (found[n_fit : n_fit + n_select], labels[n_fit : n_fit + n_select])
-        start = _start(pretrained.backbone, plan, how)
+        start = start_of(pretrained.backbone, plan, how)
         training_began = time.monotonic()
-        hold, head = choose_hold(start, fit, select) if how.hold == "auto" else (how.hold, fit_head(start, *fit, how.hold))
+        hold, head, weights = fitted_head(plan, how, start, fit, select)
         facts = {
-            "select_loss": head.loss(*select),
+            "select_loss": head.loss(*select, weights),
             "select_top1": float((head.log_probabilities(select[0]).argmax(1) == select[1]).double().mean()),
             "stopped_because": f"the head's loss is at its minimum (held near its start with strength {hold:g})",
             "train_s": time.monotonic() - training_began,
         }
         _finish(plan, pretrained, run, head, found[n_fit + n_select :], wall_s=time.monotonic() - began, **facts)
     return run
+
+
+def fitted_head(
+    plan: Plan, how: TransferOptions, start: Head, fit: tuple[Tensor, Tensor], select: tuple[Tensor, Tensor]
+) -> tuple[float, Head, Tensor | None]:
+    """The hold, the head that the plan's options make of `fit` and `select`, each (features, labels), and the weights of its classes."""
+    weights = class_weights(plan.options.class_weights, fit[1].numpy(), len(plan.source.classes))
+    if how.hold == "auto":
+        return (*choose_hold(start, fit, select, weights), weights)
+    return how.hold, fit_head(start, *fit, how.hold, weights), weights
 
 
 def _begin_anew(plan: Plan, record: RunRecord, runs: Path) -> Run:
@@ -136,7 +149,9 @@ def _begin_anew(plan: Plan, record: RunRecord, runs: Path) -> Run:
     return begin(plan, record, runs)
 
 
-def _features(plan: Plan, pretrained: Pretrained, indices: NDArray[np.int64], watcher: Watcher) -> Tensor:
+def features_of(plan: Plan, pretrained: Pretrained, indices: NDArray[np.int64], watcher: Watcher) -> Tensor:
+    """What goes into the last layer for the pictures of `indices`, (len(indices), n_features), from the cache where it is kept."""
+
     def done(finished: int, of: int) -> None:
         watcher.say(f"features: {finished} of {of} pictures")
 
@@ -154,7 +169,7 @@ def _finish(plan: Plan, pretrained: Pretrained, run: Run, head: Head, found: Ten
 # --- heads -----------------------------------------------------------------------------------------------------------
 
 
-def _start(backbone: nn.Module, plan: Plan, how: TransferOptions) -> Head:
+def start_of(backbone: nn.Module, plan: Plan, how: TransferOptions) -> Head:
     """Where the new head starts: at the ImageNet rows of the same classes where those are known, else at random."""
     known = [entry.imagenet_index for entry in plan.source.classes]
     if how.head_start == "imagenet" and all(index is not None for index in known):
@@ -207,7 +222,7 @@ def fine_tune(
     plan: Plan, how: TransferOptions, pretrained: Pretrained, run: Run, watcher: Watcher, anyway: bool = False, resuming: bool = False
 ) -> Run:
     """Train the whole network, the new head `head_rate_factor` times as fast; goes on from the run's checkpoint if `resuming`."""
-    module = with_head(plan, pretrained, _start(pretrained.backbone, plan, how))
+    module = with_head(plan, pretrained, start_of(pretrained.backbone, plan, how))
     if how.freeze_until:
         freeze(module, how.freeze_until)
     warn_or_refuse(plan, module, run.folder, watcher, anyway)
