@@ -1,38 +1,13 @@
 """Whether a bundle's model is worth having in 8-bit integers: accuracy on the test pictures and time, against float32."""
 
 import os
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from harness import arguments, publish, refuse_if_busy
-from numpy.typing import NDArray
 
 CALIBRATED, TIMED = 200, 256
-
-
-def integers(model: bytes, pictures: NDArray[np.uint8]) -> bytes:
-    """The model with weights and activations as 8-bit integers by ONNX Runtime's own static quantisation, calibrated on `pictures`."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.rest = iter(pictures[i : i + 1] for i in range(len(pictures)))
-
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            batch = next(self.rest, None)
-            return None if batch is None else {"pictures": batch}
-
-    with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        before.write_bytes(model)
-        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-        quantize_static(
-            before, after, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=["Conv", "Gemm"], **kinds
-        )
-        return after.read_bytes()
 
 
 def main() -> None:
@@ -41,9 +16,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", help="finished runs (folders), with weights and their pictures at hand")
     options = parser.parse_args()
     busy = refuse_if_busy(options.busy)
-    from tench.config import Options, Rules
+    from tench.bundle.integers import in_integers
     from tench.data.cache import decoded
-    from tench.data.roles import roles
+    from tench.data.roles import roles_of
     from tench.data.sources import open_source
     from tench.inference import session
     from tench.networks.onnx_graph import onnx_model
@@ -60,11 +35,11 @@ def main() -> None:
         run = load_run(name)
         source = open_source(run.local().get("data") or os.environ.get("TENCH_DATA"))
         network = trained(run, engine)
-        parts = roles(source, Rules.model_validate(run.record.rules), Options.model_validate(run.record.options))
+        parts = roles_of(source, run.record)
         pixels = decoded(source, network.preprocessing)
         labels = np.array([picture.label for picture in source.pictures])
         model = onnx_model(network)
-        models = {"float32": model, "int8": integers(model, pixels[parts.fit[:: max(1, len(parts.fit) // CALIBRATED)]])}
+        models = {"float32": model, "int8": in_integers(model, pixels[parts.fit[:: max(1, len(parts.fit) // CALIBRATED)]])}
         runners = {kind: session(content, engine.threads) for kind, content in models.items()}
         rates: dict[str, list[float]] = {kind: [] for kind in models}
         single: dict[str, list[float]] = {kind: [] for kind in models}

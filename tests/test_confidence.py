@@ -1,7 +1,9 @@
 """How far answers can be trusted: temperature, familiarity, and the measure of "not one of these"."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ from tench.records import ClassFacts, Run
 @pytest.fixture(scope="module")
 def trained(tiny_net: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     runs = tmp_path_factory.mktemp("confidence") / "runs"
-    return tench.train(tiny_net, tiny_folder, epochs=12, batch_size=8, learn_rate=0.05, patience=12, device="cpu", threads=1, runs=runs)
+    how: dict[str, Any] = {"epochs": 12, "batch_size": 8, "learn_rate": 0.05, "patience": 12, "device": "cpu", "threads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tench.confidence.fit.ENOUGH", 6)  # as many as its `select` has
+        return tench.train(tiny_net, tiny_folder, runs=runs, **how)
 
 
 def test_familiarity_by_hand() -> None:
@@ -53,6 +58,19 @@ def test_a_training_ends_with_what_is_known_of_its_answers(trained: Run) -> None
     assert set(facts.beside) == {"noise", "drawn pictures"}
     assert "3 rounds with classes left out" in facts.sentence
     assert any("flatters" in note for note in facts.notes)
+
+
+def test_from_a_handful_of_pictures_nothing_is_claimed(trained: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    """Six pictures decided: with all of them right the best temperature would make every answer certain."""
+    copy = Run.read(Path(shutil.copytree(trained.folder, tmp_path / "copy")))
+    tench.exhibit(copy, tiny_folder)
+    trust = read_trust(copy.folder)
+    assert trust is not None
+    assert (trust.facts.temperature, trust.facts.method) == (1.0, None)
+    assert "Only 6 pictures decided" in trust.facts.notes[0]
+    answer = tench.load(copy).predict(tiny_folder / "val" / "red" / "003.png")
+    assert answer.familiarity is None
+    assert not answer.is_strange
 
 
 def test_the_temperature_lowers_the_loss_and_changes_no_answer(trained: Run, tiny_folder: Path) -> None:

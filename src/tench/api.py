@@ -247,6 +247,7 @@ def export(
     output: str | Path | None = None,
     data: "str | Path | Source | None" = None,
     *,
+    int8: bool = False,
     threads: int | None = None,
     runs: str | Path | None = None,
 ) -> Path:
@@ -254,7 +255,8 @@ def export(
 
     An ONNX model, class names, preprocessing, temperature, a model card, golden inputs and outputs. `output`: the folder; None: one of
     the run's name here. `data` is only needed where the pictures are no longer where they were: the model is checked on them against
-    torch. Raises RecordError where it is off or the run is not finished, UsageError for networks that are no tables.
+    torch. `int8`: in 8-bit integers, a quarter of the size and on many processors faster, where no more than one of a hundred of those
+    pictures is lost by it. Raises RecordError where it is off or the run is not finished, UsageError for networks that are no tables.
     """
     from tench.bundle.write import export as write
     from tench.runtime import apply_engine, choose_engine
@@ -262,7 +264,7 @@ def export(
     found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
     engine = choose_engine("cpu", threads)
     apply_engine(engine)
-    return write(found, _source_of(found, data), Path(output) if output else Path(found.id), engine)
+    return write(found, _source_of(found, data), Path(output) if output else Path(found.id), engine, "int8" if int8 else "float32")
 
 
 def resume(

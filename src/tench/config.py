@@ -132,7 +132,7 @@ class Options(Frozen):
         return self
 
 
-LATER_OPTIONS: dict[str, Any] = {"class_weights": "none"}
+LATER_OPTIONS: dict[str, Any] = {"leave_unseen_out": False, "class_weights": "none"}
 """Fields of Options that came when runs were kept already, and the value by which everything is as it was before them."""
 
 

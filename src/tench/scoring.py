@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from tench.answering import Answering
 from tench.comparison import score
-from tench.config import Options, Rules
 from tench.data import overlap
 from tench.data.cache import decoded
 from tench.data.overlap import Shared
-from tench.data.roles import roles
+from tench.data.roles import roles_of
 from tench.data.sources import Picture, Source, open_source
 from tench.errors import TenchError, UsageError
 from tench.evaluation import Metrics, metrics
@@ -107,9 +106,7 @@ def _training_pictures(run: Run) -> list[Picture] | None:
         return None
     if source.sha256 != run.record.data.sha256:
         return None
-    left_out = set(run.record.data.left_out)
-    mask = np.array([picture.name in left_out for picture in source.pictures])
-    parts = roles(source, Rules.model_validate(run.record.rules), Options.model_validate(run.record.options), mask)
+    parts = roles_of(source, run.record)
     return [source.pictures[i] for i in np.union1d(parts.fit, parts.select)]
 
 

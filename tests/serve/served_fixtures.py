@@ -25,7 +25,9 @@ def served_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served_run(tiny_net: Path, tiny_folder: Path, served_runs: Path) -> Run:
     """A finished run that has learnt the three colours, with exhibits."""
-    return tench.train(tiny_net, tiny_folder, epochs=6, batch_size=8, learn_rate=0.05, device="cpu", threads=1, runs=served_runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tench.confidence.fit.ENOUGH", 6)  # as many as its `select` has
+        return tench.train(tiny_net, tiny_folder, epochs=6, batch_size=8, learn_rate=0.05, device="cpu", threads=1, runs=served_runs)
 
 
 MakeDesk = Callable[..., Desk]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def test_the_command_passes_on_what_it_is_told(served_run: Run, served: list[tup
     ((desk, place, browser),) = served
     assert [(model.id, model.answering.name) for model in desk.models.all] == [("m0", served_run.id), ("m1", served_run.id)]
     assert (desk.limits.max_bytes, browser, place.door.host, place.door.token) == (2_621_440, True, "127.0.0.1", None)
+
+
+def test_answers_do_not_wait_for_receipts_of_their_first_part() -> None:
+    """Nagle's algorithm and delayed receipts together cost 40 ms a request on a connection that is kept; measured, before this was set."""
+    place = start.bind("127.0.0.1", 0)
+    try:
+        client = socket.create_connection(place.listening.getsockname())
+        accepted, _ = place.listening.accept()
+        with client, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        place.listening.close()
 
 
 def test_memory_settings_are_left_as_they_are(

@@ -19,7 +19,9 @@ def page_server(tiny_net: Path, tiny_folder: Path, tmp_path_factory: pytest.Temp
     """`tench serve` of two networks, in a process of its own."""
     folder = tmp_path_factory.mktemp("page") / "runs"
     how: dict[str, Any] = {"batch_size": 8, "learn_rate": 0.05, "device": "cpu", "threads": 1, "runs": folder}
-    first, second = (tench.train(tiny_net, tiny_folder, epochs=4, seed=seed, **how) for seed in (0, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tench.confidence.fit.ENOUGH", 6)  # as many as their `select` has
+        first, second = (tench.train(tiny_net, tiny_folder, epochs=4, seed=seed, **how) for seed in (0, 1))
     data = first.record.data.model_dump() | {"is_demo": True, "name": "demo pictures (pictograms)"}
     demo = again(first, "drawn", data=data)
     command = [sys.executable, "-m", "tench", "serve", str(first.folder), str(second.folder), "--port", "0", "--max-mib", str(MAX_MIB)]

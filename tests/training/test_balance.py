@@ -178,9 +178,7 @@ def options_of(path: Path) -> dict[str, Any]:
     return found
 
 
-KEPT = [path for path in sorted(RESULTS.glob("*/runs/*/record.json")) if "leave_unseen_out" in options_of(path)]
-"""Those that are older than that option have identities which the code before class weights did not give either."""
-EARLIER = [path for path in KEPT if "class_weights" not in options_of(path)]
+EARLIER = [path for path in sorted(RESULTS.glob("*/runs/*/record.json")) if "class_weights" not in options_of(path)]
 
 
 @pytest.mark.parametrize("path", EARLIER, ids=lambda path: path.parent.name)

@@ -7,6 +7,8 @@ from pydantic import Field
 from tench.config import Frozen, Preprocessing
 from tench.records import ClassFacts, DataFacts, MachineFacts, NetworkFacts, Result
 
+Numbers = Literal["float32", "int8"]
+
 FACTS, MODEL, GOLDEN, CARD = "bundle.json", "model.onnx", "golden.npz", "README.md"
 
 
@@ -19,6 +21,9 @@ class Parity(Frozen):
     """Of the logits, as a share of the largest one."""
     agreed: int
     """Pictures to which both gave the same answer."""
+    torch_correct: int
+    """Right answers of torch's float32 on those pictures, and of the model, `correct`."""
+    correct: int
     by: str
     """The engine and its version."""
 
@@ -41,5 +46,7 @@ class BundleFacts(Frozen):
     machine: MachineFacts
     versions: dict[str, str]
     parity: Parity
+    numbers: Numbers = "float32"
+    """In which the model computes."""
     files: dict[str, str]
     """sha256 of every other file, by its name."""

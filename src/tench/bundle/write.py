@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tench.bundle.card import card
-from tench.bundle.facts import CARD, FACTS, GOLDEN, MODEL, BundleFacts, Parity
+from tench.bundle.facts import CARD, FACTS, GOLDEN, MODEL, BundleFacts, Numbers, Parity
+from tench.bundle.integers import in_integers
 from tench.confidence.fit import fit_trust
 from tench.confidence.score import files_of, read_trust
-from tench.config import Engine, Options, Rules
+from tench.config import Engine
 from tench.data import pictograms
 from tench.data.cache import decoded
 from tench.data.decode import decode_image, resize
-from tench.data.roles import roles
+from tench.data.roles import roles_of
 from tench.data.sources import Source
 from tench.errors import DataError, RecordError, UsageError
 from tench.inference import BATCH, TOLERANCE, Session, computing, session
@@ -36,8 +37,16 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The same files give the same zip."""
 
 
-def export(run: Run, source: Source, folder: Path, engine: Engine) -> Path:
+CALIBRATED = 200
+"""Pictures that 8-bit integers get their ranges from."""
+LOST = 0.01
+"""Largest share of the checked pictures that a model of 8-bit integers may answer wrongly beyond torch."""
+
+
+def export(run: Run, source: Source, folder: Path, engine: Engine, numbers: Numbers = "float32") -> Path:
     """Write the bundle of a finished run into `folder`, and as `folder`.zip beside it; returns the zip's path.
+
+    `numbers`: "int8" for a model of 8-bit integers.
 
     Raises RecordError for a run without final weights, DataError for other pictures than the run's, UsageError for networks that are
     no tables and where `folder` holds something else.
@@ -56,11 +65,14 @@ def export(run: Run, source: Source, folder: Path, engine: Engine) -> Path:
     _refuse_other_content(folder)
     maps: tuple[Output, ...] = ("maps",) if any(isinstance(part, nn.Conv2d) for part in network.modules()) else ()
     model = onnx_model(network, ("logits", *maps, "features"))
+    if numbers == "int8":
+        model = in_integers(model, _fitted(network, run, source))
     compute = session(model, engine.threads)
     parity = _parity(network, compute, run, source, engine)
+    _refuse_if_off(run, parity, numbers)
     trust = read_trust(run.folder) or fit_trust(network, run, source, engine)
     files = {MODEL: model, GOLDEN: _golden(network, compute), **files_of(trust)}
-    facts = _facts(run, network, parity, files)
+    facts = _facts(run, network, parity, files, numbers)
     files[CARD] = card(facts, trust.facts, run).encode()
     content = {FACTS: (json.dumps(facts.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(), **files}
     return _written(folder, content)
@@ -72,23 +84,45 @@ def _refuse_other_content(folder: Path) -> None:
 
 
 def _parity(network: TableNetwork, compute: Session, run: Run, source: Source, engine: Engine) -> Parity:
-    """Both on the run's own pictures, the test pictures first. Raises RecordError where they differ by more than TOLERANCE."""
-    record = run.record
-    parts = roles(source, Rules.model_validate(record.rules), Options.model_validate(record.options))
-    indices = np.concatenate([parts.test, parts.fit])[:CHECKED]
+    """Both on the run's own pictures that decide (`select`): what is settled on them, is not settled on the test pictures."""
+    parts = roles_of(source, run.record)
+    indices = np.concatenate([parts.select, parts.fit])[:CHECKED]
+    labels = np.array([source.pictures[i].label for i in indices])
     pixels = decoded(source, network.preprocessing)
     with computing(network, pixels, indices[:1], engine) as by_torch:  # one picture: torch computes
         expected = by_torch.of(pixels, indices)
     found = np.concatenate([compute(["logits"], pixels[batch])[0] for batch in _batches(indices)])
     difference = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-    agreed = int((found.argmax(1) == expected.argmax(1)).sum())
-    if not difference <= TOLERANCE:
+    answers, by_both = expected.argmax(1), found.argmax(1)
+    return Parity(
+        n=len(indices),
+        largest_difference=difference,
+        agreed=int((by_both == answers).sum()),
+        torch_correct=int((answers == labels).sum()),
+        correct=int((by_both == labels).sum()),
+        by=f"ONNX Runtime {version('onnxruntime')}",
+    )
+
+
+def _refuse_if_off(run: Run, parity: Parity, numbers: Numbers) -> None:
+    if numbers == "int8" and parity.torch_correct - parity.correct > LOST * parity.n:
         raise RecordError(
-            f"The ONNX model of {run.id} is off: its logits differ from torch's by {difference:.1e} of the largest on"
-            f" {len(indices)} pictures, where {TOLERANCE:.0e} is allowed, and {agreed} answers agree. Nothing was written; please report it"
-            " with the network's table."
+            f"In 8-bit integers {run.id} is right on {parity.correct} of {parity.n} pictures, in float32 on {parity.torch_correct}: that"
+            " is more than one in a hundred lost. Nothing was written; export it without --int8."
         )
-    return Parity(n=len(indices), largest_difference=difference, agreed=agreed, by=f"ONNX Runtime {version('onnxruntime')}")
+    if numbers == "float32" and not parity.largest_difference <= TOLERANCE:
+        raise RecordError(
+            f"The ONNX model of {run.id} is off: its logits differ from torch's by {parity.largest_difference:.1e} of the largest on"
+            f" {parity.n} pictures, where {TOLERANCE:.0e} is allowed, and {parity.agreed} answers agree. Nothing was written; please report"
+            " it with the network's table."
+        )
+
+
+def _fitted(network: TableNetwork, run: Run, source: Source) -> NDArray[np.uint8]:
+    """CALIBRATED pictures of those the run learnt from, evenly taken."""
+    fit = roles_of(source, run.record).fit
+    chosen: NDArray[np.uint8] = decoded(source, network.preprocessing)[fit[:: max(1, len(fit) // CALIBRATED)]]
+    return chosen
 
 
 def _batches(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -105,7 +139,7 @@ def _golden(network: TableNetwork, compute: Session) -> bytes:
     return content.getvalue()
 
 
-def _facts(run: Run, network: TableNetwork, parity: Parity, files: dict[str, bytes]) -> BundleFacts:
+def _facts(run: Run, network: TableNetwork, parity: Parity, files: dict[str, bytes], numbers: Numbers) -> BundleFacts:
     record = run.record
     assert record.result is not None
     return BundleFacts(
@@ -121,6 +155,7 @@ def _facts(run: Run, network: TableNetwork, parity: Parity, files: dict[str, byt
         machine=record.machine,
         versions=record.versions,
         parity=parity,
+        numbers=numbers,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
 

@@ -12,6 +12,7 @@ from tench.cli.app import DataOption, ThreadsOption, app
 def export(
     run: Annotated[str, typer.Argument(help="Id (or its beginning) or folder of a finished run.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder to write; a zip of it comes beside it.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="In 8-bit integers: a quarter of the size, on many processors faster.")] = False,
     data: DataOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -19,11 +20,11 @@ def export(
     from tench import api
     from tench.bundle.read import load_bundle
 
-    path = api.export(run, output, data, threads=threads)
+    path = api.export(run, output, data, int8=int8, threads=threads)
     facts = load_bundle(path, threads).facts
     typer.echo(f"Written: {path.with_suffix('')} and {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
     typer.echo(
         f"On {facts.parity.n} pictures its logits differ from torch's by at most {facts.parity.largest_difference:.0e} of the largest;"
-        f" {facts.parity.agreed} answers are the same."
+        f" {facts.parity.agreed} answers are the same, and {facts.parity.correct} are right, where torch has {facts.parity.torch_correct}."
     )
     typer.echo(f"Use it: tench predict {path} PHOTO; its card is {path.with_suffix('') / 'README.md'}")

@@ -9,22 +9,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tench.confidence.score import KEPT, LEVELS, METHODS, Arrays, Confidence, Measured, Method, Trust, familiarity
-from tench.config import Engine, Options, Preprocessing, Rules
+from tench.config import Engine, Preprocessing
 from tench.data import imagenette, pictograms
 from tench.data.cache import decoded
 from tench.data.decode import decode_image, resize
 from tench.data.order import drawn
-from tench.data.roles import roles
+from tench.data.roles import roles_of
 from tench.data.sources import Source
 from tench.inference import computing
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.records import Run
+from tench.training.features import features
 from tench.training.head import Head, fit_head
 
 MOST_A_CLASS = 150
 """Pictures of each class that are looked at, of `fit` and of `select`: beyond that nothing changes but the time."""
 ROUNDS = 5
+ENOUGH = 30
+"""Pictures of `select` without which nothing is fitted: of three right answers the best temperature is as cool as may be."""
 HOLD = 0.001
 """Of the heads with classes left out, on features of unit spread."""
 COOLEST, HOTTEST = 0.05, 20.0
@@ -55,6 +58,9 @@ def fit_trust(network: Network, run: Run, source: Source, engine: Engine) -> Tru
     flatters all methods alike, and is noted.
     """
     fit, select = _seen(network, run, source, engine)
+    if len(select.labels) < ENOUGH:
+        few = f"Only {len(select.labels)} pictures decided in training; {ENOUGH} would be needed to say how far its answers can be trusted."
+        return Trust(Confidence(temperature=1.0, n_select=len(select.labels), notes=(few,)), {})
     notes = ["The layers below the last one were trained with the left-out classes too, which flatters these figures."]
     if run.record.rules.get("select_from") == "test":
         notes.append("Fitted on the test pictures, which under the run's rules also decided when it stopped.")
@@ -78,14 +84,16 @@ def fit_trust(network: Network, run: Run, source: Source, engine: Engine) -> Tru
 
 
 def _seen(network: Network, run: Run, source: Source, engine: Engine) -> tuple[_Seen, _Seen]:
-    record = run.record
-    mask = np.isin([picture.name for picture in source.pictures], record.data.left_out)
-    parts = roles(source, Rules.model_validate(record.rules), Options.model_validate(record.options), mask)
+    parts = roles_of(source, run.record)
     labels = np.array([picture.label for picture in source.pictures], dtype=np.int64)
     pixels = decoded(source, network.preprocessing)
-    return tuple(  # type: ignore[return-value]
-        _look(network, pixels, _some(source, role, labels), labels, engine) for role in (parts.fit, parts.select)
-    )
+    chosen = [_some(source, role, labels) for role in (parts.fit, parts.select)]
+    if (run.record.transfer or {}).get("method") == "frozen" and run.record.network.weights_sha256:
+        kept = [features(network, run.record.network.weights_sha256, source, pixels, indices, engine) for indices in chosen]
+        fit, select = (_Seen(found, answers(network, found), labels[indices]) for found, indices in zip(kept, chosen, strict=True))
+    else:
+        fit, select = (_look(network, pixels, indices, labels, engine) for indices in chosen)
+    return fit, select
 
 
 def _some(source: Source, role: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -100,14 +108,14 @@ def _some(source: Source, role: NDArray[np.int64], labels: NDArray[np.int64]) ->
 
 def _look(network: Network, pixels: NDArray[np.uint8], indices: NDArray[np.int64], labels: NDArray[np.int64], engine: Engine) -> _Seen:
     with computing(network, pixels, indices, engine, "features") as computer:
-        features = computer.of(pixels, indices)
-    return _Seen(features, answers(network, features), labels[indices])
+        found = computer.of(pixels, indices)
+    return _Seen(found, answers(network, found), labels[indices])
 
 
-def answers(network: Network, features: NDArray[np.float32]) -> NDArray[np.float32]:
+def answers(network: Network, found: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits (n, classes) from what goes into the head, (n, d)."""
     with torch.inference_mode():
-        logits: NDArray[np.float32] = network.answers(torch.from_numpy(features).to(network.head.weight.device)).float().cpu().numpy()
+        logits: NDArray[np.float32] = network.answers(torch.from_numpy(found).to(network.head.weight.device)).float().cpu().numpy()
     return logits
 
 

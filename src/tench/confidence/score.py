@@ -65,7 +65,7 @@ class Confidence(Frozen):
     def sentence(self) -> str:
         """How good "not one of these" is, in words."""
         if self.chosen is None:
-            return "With fewer than three classes none can be left out, so nothing is said of pictures unlike all of them."
+            return "Nothing is said of pictures unlike all of its classes: there were too few pictures, or fewer than three classes."
         chosen, rounds = self.chosen, len(self.chosen.rounds)
         return (
             f'"Not one of these" is said of pictures less familiar than {KEPT:.0%} of those it was tuned on. In {rounds} rounds with'

@@ -9,6 +9,7 @@ from tench.config import Options, Rules
 from tench.data.order import Indices, drawn
 from tench.data.sources import Source
 from tench.errors import DataError
+from tench.records import RunRecord
 
 MOST_LEFT_OUT = 0.25
 """Share of the training pictures that may be kept out to be scored; of Imagenette's it is 0.04."""
@@ -45,6 +46,12 @@ def roles(source: Source, rules: Rules, options: Options, leave_out: NDArray[np.
     fit = train & ~select
     _check_complete(source, {"fit": fit, "select": select, "test": test})
     return Roles(_indices(fit), _indices(select), _indices(test), _unseen(source, test | held_out))
+
+
+def roles_of(source: Source, record: RunRecord) -> Roles:
+    """The roles that the pictures of `source` had in a run on them."""
+    mask = np.isin([picture.name for picture in source.pictures], record.data.left_out)
+    return roles(source, Rules.model_validate(record.rules), Options.model_validate(record.options), mask)
 
 
 def _part(source: Source, among: NDArray[np.bool_], share: float, seed: int, purpose: str, leave: int = 0) -> NDArray[np.bool_]:
