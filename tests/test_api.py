@@ -20,6 +20,7 @@ def test_all_is_what_was_promised() -> None:
         "exhibit",
         "export",
         "study",
+        "sweep",
         "runs",
         "compare",
         "load",

@@ -14,6 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
     {"errors"},
+    {"toml"},
     {"config"},
     {"records"},
     {"comparison"},
@@ -25,6 +26,7 @@ ORDER = [
     {"confidence"},
     {"explain"},
     {"studies"},
+    {"sweeping"},
     {"answering"},
     {"predict"},
     {"bundle"},
@@ -68,6 +70,7 @@ WITHOUT_TORCH = [
     "tench.serve.start",
     "tench.wizard.look",
     "tench.wizard.expected",
+    "tench.sweeping.space",
     "tench.cli",
 ]
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}

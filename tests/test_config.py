@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.config import Options, Preprocessing, Recipe, Rules, Study, builtin_names, checked, load_recipe, load_study, to_toml
+from tench.config import Options, Preprocessing, Recipe, Rules, Study, builtin_names, checked, load_recipe, load_study
 from tench.errors import ConfigError, NotFoundError
+from tench.toml import to_toml
 
 
 @pytest.mark.parametrize("name", builtin_names("recipes", ".toml"))

@@ -15,6 +15,7 @@ import tench.cli.looking
 import tench.cli.reporting
 import tench.cli.serving
 import tench.cli.starting
+import tench.cli.sweeping
 import tench.cli.training
 import tench.cli.using  # noqa: F401 (importing adds the verbs)
 from tench.cli.app import app

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tench.errors import TenchError
 
 if TYPE_CHECKING:
-    from tench.api import compare, evaluate, exhibit, export, load, network, resume, runs, study, train, transfer, write_report
+    from tench.api import compare, evaluate, exhibit, export, load, network, resume, runs, study, sweep, train, transfer, write_report
     from tench.runtime import tune_process
 
 __version__ = version("tench")
@@ -31,6 +31,7 @@ __all__ = [
     "resume",
     "runs",
     "study",
+    "sweep",
     "train",
     "transfer",
     "tune_process",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tench.config import Layout, Precision, Study, TransferOptions, load_recipe, load_study, recipe_of, runs_folder
-from tench.errors import ConfigError
+from tench.errors import ConfigError, NotFoundError
 from tench.records import Run, list_runs, load_run
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tench.scoring import Evaluation
     from tench.studies.entries import Choices
     from tench.studies.run import Outcome
+    from tench.sweeping.journal import SamplerName
+    from tench.sweeping.outcome import Outcome as SweepOutcome
     from tench.training.loop import Watcher
     from tench.training.plan import Plan
 
@@ -162,19 +164,62 @@ def study(
     anyway: bool = False,
     skip_bad: bool = False,
     seen_hashes: str | Path | None = None,
+    on: str | None = None,
 ) -> "Outcome":
     """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
-    Finished runs are found again and not repeated; `seen_hashes` as in `transfer`.
+    Finished runs are found again and not repeated; `seen_hashes` as in `transfer`. `on`: a Ray cluster (`cluster_of`), where several
+    runs go on at a time.
     The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
     """
     from tench.runtime import choose_engine
+    from tench.studies.cluster import cluster_of
     from tench.studies.run import run_study
 
     found = study if isinstance(study, Study) else load_study(str(study))
     source = _source(data, skip_bad, seen_hashes)
     places = (Path(runs or runs_folder()), choose_engine(device, threads))
-    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits)
+    cluster = cluster_of(on) if on else None
+    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits, cluster)
+
+
+def sweep(
+    network: str | Path,
+    data: "str | Path | Source | None" = None,
+    *,
+    recipe: str | None = None,
+    sampler: "SamplerName | None" = None,
+    trials: int | None = None,
+    sampler_seed: int = 0,
+    prune: bool = False,
+    budget_s: float | None = None,
+    storage: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    runs: str | Path | None = None,
+    watcher: "Watcher | None" = None,
+    anyway: bool = False,
+    skip_bad: bool = False,
+    **options: Any,
+) -> "SweepOutcome":
+    """Try out options of a training from scratch, chosen by the loss on `select`; returns all trials, ranked.
+
+    `options` are fields of `tench.config.Options`, each a value, a list, or a range as text: "1e-4..1e-2". `sampler`: "grid" (all
+    combinations of lists), "random" or "tpe"; None: grid if there is no range, else tpe. `trials`: at most so many in all; None: the
+    whole grid, else 20. `prune` stops trainings worse than the median of those before. `budget_s`: seconds after which no trial is to
+    end. `storage`: the file by which processes share a sweep; None: one in the runs folder. What was trained before is found again.
+    Raises ConfigError before anything is trained, InterruptedTraining after Ctrl-C.
+    """
+    from tench.networks.reference import network as found
+    from tench.runtime import choose_engine
+    from tench.sweeping.journal import drawing
+    from tench.sweeping.run import Sweep, run_sweep
+    from tench.sweeping.space import space
+
+    chosen, varied = load_recipe(recipe or recipe_of(str(network))), space(options)
+    drawn = drawing(varied, sampler, sampler_seed, trials, prune)
+    wanted = Sweep(found(network), _source(data, skip_bad), chosen, choose_engine(device, threads), varied, drawn)
+    return run_sweep(wanted, Path(runs or runs_folder()), Path(storage) if storage else None, budget_s, watcher, anyway)
 
 
 def runs(folder: Path | None = None) -> tuple[Run, ...]:
@@ -285,7 +330,7 @@ def resume(
     from tench.training.train import resume as go_on
     from tench.training.transfer import resume_fine_tuning
 
-    found = run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None)
+    found = run if isinstance(run, Run) else _to_resume(run, Path(runs) if runs else None)
     plan = plan_of(found, _source_of(found, data))
     if found.record.transfer and found.record.transfer["method"] == "fine_tune":
         run_on = resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
@@ -295,6 +340,16 @@ def resume(
             f"{found.id} fits a head on kept features, in seconds: there is nothing to go on with. Run the same command again."
         )
     return _exhibited(go_on(found, plan, watcher, anyway), plan, exhibits, watcher)
+
+
+def _to_resume(reference: str | Path, folder: Path | None) -> Run:
+    """The run that `reference` names. Raises NotFoundError with those that can be resumed."""
+    try:
+        return load_run(reference, folder)
+    except NotFoundError as error:
+        ids = [run.id for run in list_runs(folder).runs if run.record.status != "finished" and not run.in_use]
+        named = f"These can be resumed: {', '.join(ids)}." if ids else "No run there waits to be resumed."
+        raise NotFoundError(f"{error} {named}") from None
 
 
 def exhibit(
@@ -321,7 +376,7 @@ def exhibit(
 
 
 def _exhibited(run: Run, plan: "Plan", wanted: bool, watcher: "Watcher | None") -> Run:
-    if wanted:
+    if wanted and run.record.status == "finished":  # else it is for another process of its training to do
         from tench.explain.exhibits import exhibit_or_say
 
         exhibit_or_say(run, plan.source, plan.engine, watcher)

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -115,6 +115,8 @@ class Options(Frozen):
     """With `augment`: half the pictures are mirrored left to right."""
     class_weights: ClassWeights = "none"
     """`balanced`: in the loss a picture weighs n / (classes * n of its class), so that rare classes count as much as frequent ones."""
+    norm_parts: int = Field(1, ge=1)
+    """1: batch norm takes the statistics of the whole batch, on however many processes; else each of so many those of its own share."""
     seed: int = Field(0, ge=0)
     share: float = Field(1.0, gt=0, le=1)
     """Stratified, seeded share of the training pictures in use."""
@@ -132,7 +134,7 @@ class Options(Frozen):
         return self
 
 
-LATER_OPTIONS: dict[str, Any] = {"leave_unseen_out": False, "class_weights": "none"}
+LATER_OPTIONS: dict[str, Any] = {"leave_unseen_out": False, "class_weights": "none", "norm_parts": 1}
 """Fields of Options that came when runs were kept already, and the value by which everything is as it was before them."""
 
 
@@ -167,6 +169,8 @@ class Engine(Frozen):
     precision: Precision = "float32"
     """Of the products in training and its validations (autocast); weights, optimizer, norms and loss stay float32, and scores are."""
     compiled: bool = False
+    processes: int = Field(1, ge=1)
+    """That share every batch (docs/scale.md); their sums are rounded otherwise than those of one."""
 
 
 DEFAULT_RATES: dict[OptimizerName, float] = {"sgdm": 0.01, "adam": 0.001, "muon": 0.4}
@@ -295,7 +299,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"{path} is not there; check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a name that no file can have
         raise ConfigError(f"{path} cannot be read as TOML: {error}. Mend that line.") from None
 
 
@@ -332,15 +338,23 @@ def load_study(name: str) -> Study:
     """A built-in study by its name, or a user's own by its path; every row's options are checked before anything is trained."""
     path = _named_file(name, "studies", "study")
     values = read_toml(path)
-    rows = [_row(row, f"{path}, row {row.get('name', number)}") for number, row in enumerate(values.get("row", []), start=1)]
+    rows = [_row(row, number, path) for number, row in enumerate(_tables(values, "row", str(path)), start=1)]
     study = checked(Study, {"name": path.stem, "title": path.stem, **values, "row": rows}, str(path))
     for row in study.rows:
         load_recipe(row.recipe or study.recipe).resolve(study.options, row.options, where=f"{path}, row {row.name}")
     return study
 
 
-def _row(row: Mapping[str, Any], where: str) -> StudyRow:
+def _tables(values: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    found = values.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ConfigError(f"{where}: {key} is {found!r}; write one table [[{key}]] for each.")
+    return found
+
+
+def _row(row: Mapping[str, Any], number: int, path: Path) -> StudyRow:
     """A row as its TOML has it: keys that are training options are moved into `options`."""
+    where = f"{path}, row {row.get('name', number)}"
     known = [*StudyRow.model_fields, *Options.model_fields]
     strange = [key for key in row if key not in known]
     if strange:
@@ -349,40 +363,9 @@ def _row(row: Mapping[str, Any], where: str) -> StudyRow:
         raise ConfigError(f"{where}: a row has no seed of its own; every row is run with the seeds that --seeds names. Leave it out.")
     own = {key: value for key, value in row.items() if key in StudyRow.model_fields}
     changes = {key: value for key, value in row.items() if key in Options.model_fields}
-    return checked(StudyRow, {**own, "options": {**own.get("options", {}), **changes}}, where)
-
-
-def to_toml(value: BaseModel) -> str:
-    """`value` as TOML: plain keys first, then a table for every nested value; what is None is left out."""
-    return _toml_tables(value.model_dump(exclude_none=True, by_alias=True), "")
-
-
-def _toml_tables(values: Mapping[str, Any], prefix: str) -> str:
-    plain = {key: v for key, v in values.items() if not _is_table(v)}
-    text = "".join(f"{key} = {_toml_value(v)}\n" for key, v in plain.items())
-    for key, nested in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(nested, Mapping):
-            text += f"\n[{name}]\n{_toml_tables(nested, name + '.')}"
-        elif _is_table(nested):
-            text += "".join(f"\n[[{name}]]\n{_toml_tables(entry, name + '.')}" for entry in nested)
-    return text
-
-
-def _is_table(value: object) -> bool:
-    rows = isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(isinstance(v, Mapping) for v in value)
-    return isinstance(value, Mapping) or rows
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-        return f'"{escaped}"'
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    return repr(value)
+    if isinstance(own.get("options", {}), dict):
+        own["options"] = {**own.get("options", {}), **changes}
+    return checked(StudyRow, own, where)
 
 
 def runs_folder() -> Path:

@@ -28,12 +28,17 @@ class Teller(Watcher):
         self.task: TaskID | None = None
         self.epochs = self.steps = 0
         self.began_at = 0.0
+        self.said_cpu = False
 
     def began(self, run: "Run", epochs: int, steps_per_epoch: int, progress: "Progress") -> None:
         """The run's name, the way to go on with it, and the heading of its epochs."""
         self.epochs, self.steps, self.began_at = epochs, steps_per_epoch, time.monotonic()
         self.first_epoch = progress.epoch
+        self.done_before = min(progress.step_in_epoch / max(steps_per_epoch, 1), 0.99)  # of an epoch that had begun
         going_on = f", going on in epoch {progress.epoch + 1}" if progress.epoch or progress.step_in_epoch else ""
+        if run.record.engine.get("device") == "cpu" and not self.said_cpu:
+            self.say("No GPU is in use: everything runs on the CPU.")
+            self.said_cpu = True
         self.say(f"{run.id}: epochs at most: {epochs}, steps in each: {steps_per_epoch}{going_on}")
         self.say(HEADING)
         if self.console.is_terminal:
@@ -56,7 +61,7 @@ class Teller(Watcher):
     def epoch_ended(self, line: dict[str, Any]) -> None:
         """A line of the table; a star marks the best epoch so far."""
         spent = time.monotonic() - self.began_at
-        left = spent / (line["epoch"] - self.first_epoch) * (self.epochs - line["epoch"])
+        left = spent / (line["epoch"] - self.first_epoch - self.done_before) * (self.epochs - line["epoch"])
         mark = "*" if line["best"] else " "
         selected = f"{line['select_loss']:8.4f} {100 * line['select_top1']:6.2f}%" if line["select_loss"] is not None else f"{'':16}"
         self.say(

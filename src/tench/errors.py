@@ -49,6 +49,10 @@ class TrainingError(TenchError):
     """A training that cannot go on: a loss that is not finite, or memory that does not suffice."""
 
 
+class LostProcess(TenchError):  # noqa: N818 (named as what happened)
+    """A process of a training in several is gone, and all end; what was saved is kept."""
+
+
 class InterruptedTraining(TenchError):  # noqa: N818 (an interruption is no error)
     """The user (Ctrl-C) or the system (SIGTERM) stopped the training; its state is saved."""
 

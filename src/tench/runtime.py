@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,21 +25,28 @@ if TYPE_CHECKING:
 # glibc's mallopt parameters (malloc.h): keep freed memory instead of handing it back to the kernel and faulting it in again.
 M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD = -4, -1, -2
 TOP_PAD_BYTES = 100 * 2**20
+SPINS = "1000"
+"""How often a thread of libgomp's looks whether the others are ready before it sleeps (GOMP_SPINCOUNT; by itself 300,000). Beside
+other work a step then need not wait for a thread that waits for nothing: docs/speed.md."""
 
+_LAUNCH = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _CODE_FOLDERS = ("networks", "data", "training")
 _RECORDED_PACKAGES = ("tench", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
 def tune_process() -> bool:
-    """Make this process keep its memory and use huge pages (Linux with glibc only); returns whether it did.
+    """Make this process keep its memory and use huge pages (Linux with glibc only), and its threads wait for each other without
+    keeping the processor for long; returns whether the memory's settings were taken.
 
     A training step then spends no time on page faults (docs/LOG.md has the measurement). Call it before torch is imported: huge
-    pages are read from the environment at that moment. `TENCH_NO_TUNING=1` turns it off.
+    pages and waiting are read from the environment at that moment. `TENCH_NO_TUNING=1` turns it off.
     """
     if sys.platform != "linux" or os.environ.get("TENCH_NO_TUNING") or platform.libc_ver()[0] != "glibc":
         return False
     if "torch" not in sys.modules:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+        if "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     libc = ctypes.CDLL("libc.so.6")
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, TOP_PAD_BYTES))
     accepted = [libc.mallopt(parameter, value) == 1 for parameter, value in settings]
@@ -63,6 +71,44 @@ def _usable() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+@dataclass(frozen=True)
+class Launch:
+    """This process among those of one training: its number and theirs, in all and on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def launched() -> Launch:
+    """What `torchrun` says of this process; alone where it said nothing."""
+    if any(name not in os.environ for name in _LAUNCH):
+        return Launch()
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return Launch(rank, size, int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+
+
+def own_threads() -> int:
+    """Threads of this process: one a core, of the cores it shares with the other processes of its training.
+
+    torchrun sets OMP_NUM_THREADS to 1 where the user did not set it, so only another number is the user's.
+    """
+    launch = launched()
+    asked = os.environ.get("OMP_NUM_THREADS", "1")
+    if launch.size > 1 and asked.isdecimal() and int(asked) > 1:
+        return int(asked)
+    return max(1, core_count() // launch.local_size)
+
+
+def own_device(device: str) -> str:
+    """`device`, and of several cards that of this process, where it is one of several."""
+    launch = launched()
+    if launch.size > 1 and device == "mps":
+        raise UsageError("Several processes cannot share this machine's GPU (mps); take --device cpu, or start one process.")
+    return f"cuda:{launch.local_rank}" if launch.size > 1 and device.startswith("cuda") else device
+
+
 def choose_engine(device: str = "auto", threads: int | None = None, precision: Precision | None = None) -> Engine:
     """The engine for this machine. `device` is auto, cpu, cuda[:n] or mps; raises UsageError where it is not there.
 
@@ -81,7 +127,7 @@ def choose_engine(device: str = "auto", threads: int | None = None, precision: P
         raise UsageError(f"The device '{device}' was asked for, but torch finds none here; take --device cpu, or see `tench doctor`.")
     bfloat16 = (kind == "cuda" and torch.cuda.is_bf16_supported()) or (kind == "cpu" and "amx_bf16" in processor_flags())
     chosen = precision or ("bfloat16" if bfloat16 else "float32")
-    return Engine(device=name, threads=threads or core_count(), precision=chosen)
+    return Engine(device=own_device(name), threads=threads or own_threads(), precision=chosen, processes=launched().size)
 
 
 def apply_engine(engine: Engine) -> None:

@@ -84,6 +84,7 @@ WRITTEN: dict[str, list[str]] = {
         *(row.note for row in load_study("study").rows if row.note),
         "untrained: the classes' own ImageNet outputs",
         "resumed although the pictures: was X, is Y",
+        "gone on with in 1 processes after 2",
     ],
     "names": ["demo pictures (pictograms)", "demo pictures (pictograms) 1d605047", "googlenet from scratch"],
     "changed": list(keys("training/facts.py", "differences")),

@@ -20,6 +20,7 @@ from tench.config import Preprocessing
 from tench.errors import NotFoundError, RecordError
 from tench.inference import BATCH, Session, session
 from tench.records import ClassFacts, Run
+from tench.records.files import ARCHIVE_ERRORS
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference of golden outputs, as a share of the largest of them: processors add in different orders."""
@@ -156,7 +157,9 @@ def _from_zip(path: Path) -> Read:
                     return file.read(entry.file_size + 1)[: entry.file_size]
         except KeyError:
             raise ValueError(f"there is no {name} in it.") from None
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except (OSError, ValueError):
+            raise
+        except ARCHIVE_ERRORS as error:
             raise ValueError(f"it is no zip that can be read ({error}).") from None
 
     return read

@@ -26,7 +26,7 @@ from tench.errors import DataError, RecordError, UsageError
 from tench.inference import BATCH, TOLERANCE, Session, computing, session
 from tench.networks.build import TableNetwork
 from tench.networks.onnx_graph import Output, onnx_model
-from tench.records import Run, write_bytes_atomically
+from tench.records import Run, make_folder, write_bytes_atomically
 from tench.runtime import now
 from tench.training.plan import trained
 
@@ -162,7 +162,7 @@ def _facts(run: Run, network: TableNetwork, parity: Parity, files: dict[str, byt
 
 def _written(folder: Path, content: dict[str, bytes]) -> Path:
     """The folder, bundle.json last, so that a bundle that was broken off is none; then the zip."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / FACTS).unlink(missing_ok=True)
     for name in [*(name for name in content if name != FACTS), FACTS]:
         write_bytes_atomically(folder / name, content[name])

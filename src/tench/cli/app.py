@@ -1,6 +1,7 @@
 """The app, the options several verbs share, and how answers are printed."""
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+MOST_SAID = 10
+"""Pictures that one line names."""
 
 
 class Format(StrEnum):
@@ -74,6 +79,9 @@ class Semantics(StrEnum):
     modern = "modern"
 
 
+SHARED = ("train", "resume")
+"""Verbs that several processes, started by torchrun, carry out together."""
+
 DataOption = Annotated[
     str | None,
     typer.Option("--data", help="Folder or archive of class folders, 'imagenette' or 'pictograms'; else TENCH_DATA, cache, demo."),
@@ -107,8 +115,18 @@ def version(wanted: bool) -> None:
 
 
 @app.callback()
-def common(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False) -> None:
+def common(
+    context: typer.Context,
+    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """A test bench for picture recognisers: declare networks as tables, train them, compare them honestly, use them."""
+    if "WORLD_SIZE" not in os.environ:  # nothing else is imported for it
+        return
+    from tench.errors import UsageError
+    from tench.runtime import launched
+
+    if launched().size > 1 and context.invoked_subcommand not in SHARED:
+        raise UsageError(f"Several processes share `tench {'` or `tench '.join(SHARED)}` only; start this one without torchrun.")
 
 
 def recipe_name(recipe: str | None, semantics: Semantics | None) -> str | None:
@@ -121,13 +139,27 @@ def recipe_name(recipe: str | None, semantics: Semantics | None) -> str | None:
 
 
 def opened(data: str | None, skip_bad: bool, quiet: bool = False, seen_hashes: Path | None = None) -> "Source":
-    """The pictures asked for. Which they are is the first line of output (standard error, so that results can be piped)."""
+    """The pictures asked for. Which they are is the first line of output (standard error, so that results can be piped).
+
+    Said with it: pictures of which only a part is used, and those that are both to be learnt from and to be scored.
+    """
+    from tench.data.overlap import between
     from tench.data.sources import describe, open_source
 
     source = open_source(data, skip_bad=skip_bad, seen_hashes=seen_hashes)
     if not quiet:
         typer.echo(f"Data: {describe(source)}", err=True)
+        _say("Note", [f"{name} {note}" for name, note in source.notes])
+        shared = between(*([one for one in source.pictures if one.split == split] for split in ("train", "val")))
+        _say("Warning: the same picture is in training and validation", [f"{pair.first} = {pair.second}" for pair in shared])
     return source
+
+
+def _say(what: str, found: list[str]) -> None:
+    """One line on standard error with the first of `found`, unless there are none."""
+    if found:
+        more = f" and {len(found) - MOST_SAID:,} more (`tench data check` lists all)" if len(found) > MOST_SAID else ""
+        typer.echo(f"{what}: {'; '.join(found[:MOST_SAID])}{more}", err=True)
 
 
 def show(what: "RenderableType") -> None:

@@ -24,7 +24,8 @@ def export(
     facts = load_bundle(path, threads).facts
     typer.echo(f"Written: {path.with_suffix('')} and {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
     typer.echo(
-        f"On {facts.parity.n} pictures its logits differ from torch's by at most {facts.parity.largest_difference:.0e} of the largest;"
+        ("In 8-bit integers it is another network, if a near one. " if int8 else "")
+        + f"On {facts.parity.n} pictures its logits differ from torch's by at most {facts.parity.largest_difference:.0e} of the largest;"
         f" {facts.parity.agreed} answers are the same, and {facts.parity.correct} are right, where torch has {facts.parity.torch_correct}."
     )
     typer.echo(f"Use it: tench predict {path} PHOTO; its card is {path.with_suffix('') / 'README.md'}")

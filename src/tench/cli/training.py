@@ -81,6 +81,9 @@ def train(
     precision: Annotated[PrecisionChoice | None, typer.Option("--precision", help="Of products; default: the machine's fastest.")] = None,
     layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Of memory; default: what a short trial finds faster.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile; default: by the trial.")] = None,
+    sync_norm: Annotated[
+        bool, typer.Option("--sync-norm/--no-sync-norm", help="Under torchrun: batch norm over all processes' shares, or each its own.")
+    ] = True,
     exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
@@ -109,6 +112,7 @@ def train(
         "seed": seed,
         "share": share,
         "test_share": test_share,
+        "norm_parts": None if sync_norm else _processes(),
     }
     name = recipe_name(recipe, semantics)
     source = opened(data, skip_bad, quiet)
@@ -122,6 +126,15 @@ def train(
     }
     run = api.train(network, source, recipe=name, watcher=teller(quiet), anyway=anyway, **how, **options)
     _print_result(run, format)
+
+
+def _processes() -> int:
+    from tench.errors import ConfigError
+    from tench.runtime import launched
+
+    if launched().size == 1:
+        raise ConfigError("--no-sync-norm is for several processes, which torchrun starts; this is one. Leave it out.")
+    return launched().size
 
 
 @app.command()
@@ -222,6 +235,9 @@ def study(
     anyway: AnywayOption = False,
     skip_bad: SkipBadOption = False,
     format: FormatOption = Format.text,
+    on: Annotated[
+        str | None, typer.Option("--on", help="ray: several runs at a time; ray:HOST:PORT, ray://HOST:PORT on a cluster.")
+    ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Write table and small records (no weights) into this folder too.")] = None,
 ) -> None:
     """Train and compare the rows of a study; what was finished before is not run again."""
@@ -244,7 +260,7 @@ def study(
         budget_s=_seconds(budget) if budget else None,
     )
     watcher = teller(quiet)
-    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits}
+    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits, "on": on}
     outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **places)
     _print_table(outcome.table, format)
     if format is Format.text and found.description:
@@ -324,6 +340,8 @@ def resume(
 
 
 def _print_result(run: "Run", how: Format) -> None:
+    if run.record.status != "finished":  # another process of its training has the result
+        return
     if how is Format.json:
         from tench.cli.app import show_json
 

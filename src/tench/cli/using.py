@@ -33,7 +33,7 @@ def predict(
     what: Annotated[str, typer.Argument(help="A run, a bundle, or a pretrained network: googlenet, timm:NAME, torchvision:NAME.")],
     photo: Annotated[list[str], typer.Argument(help="Photographs, folders of them, patterns such as '*.jpg'; - for standard input.")],
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to name.")] = 3,
-    language: Annotated[Language, typer.Option("--language", help="Of the class names.")] = Language.en,
+    language: Annotated[Language, typer.Option("--lang", "--language", help="Of the class names.")] = Language.en,
     classes: Annotated[str, typer.Option("--classes", help="Of pretrained networks: imagenette or all (1,000).")] = "imagenette",
     weights: WeightsOption = None,
     device: DeviceOption = "cpu",

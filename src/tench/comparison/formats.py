@@ -61,7 +61,7 @@ _COLUMNS: tuple[tuple[str, Callable[[ResultRow], str]], ...] = (
     ("optimizer", lambda row: (row.optimizer or NONE).upper()),
     ("options", lambda row: row.options or NONE),
     ("report %", lambda row: _percent(row.reported_top1)),
-    ("tench % (95 % interval)", _interval),
+    ("top-1 % (95 % interval)", _interval),
     ("tied", lambda row: row.ties),
     ("never seen in pretraining %", lambda row: _unseen(row.unseen)),
     ("epochs", lambda row: NONE if row.epochs is None else f"{row.epochs:g}"),

@@ -38,6 +38,8 @@ def options_text(record: RunRecord) -> str:
         parts.append("augmented")
     if record.data.share < 1:
         parts.append(f"{record.data.share:.0%} of the pictures")
+    if (norm_parts := options.get("norm_parts", 1)) > 1:
+        parts.append(f"batch norm in {norm_parts} parts")
     return ", ".join(parts) + _balanced(options)
 
 

@@ -26,6 +26,8 @@ from tench.training.head import Head, fit_head
 MOST_A_CLASS = 150
 """Pictures of each class that are looked at, of `fit` and of `select`: beyond that nothing changes but the time."""
 ROUNDS = 5
+LEAST_AUROC = 0.75
+"""Of the best method, below which nothing is called strange: half of what it said would be wrong."""
 ENOUGH = 30
 """Pictures of `select` without which nothing is fitted: of three right answers the best temperature is as cool as may be."""
 HOLD = 0.001
@@ -70,16 +72,20 @@ def fit_trust(network: Network, run: Run, source: Source, engine: Engine) -> Tru
     if not groups:
         return Trust(Confidence(**facts), {})
     measured = _measured(fit, select, groups)
-    method = max(measured, key=lambda one: one.auroc).method
+    best = max(measured, key=lambda one: one.auroc)
+    ids = [entry.id for entry in run.record.data.classes]
+    left_out = tuple(tuple(ids[label] for label in group) for group in groups)
+    if best.auroc < LEAST_AUROC:
+        notes.append(f"No method told pictures of left-out classes apart well enough (AUROC {best.auroc:.3f} at best).")
+        return Trust(Confidence(**facts | {"notes": tuple(notes)}, measured=measured, left_out=left_out), {})
+    method = best.method
     arrays = _gaussian(fit) if method == "distance" else {}
     known = familiarity(method, select.logits, select.features, arrays)
     beside = {
         what: _auroc(known, familiarity(method, strange.logits, strange.features, arrays))
         for what, strange in _strange(network, run.record.data.is_demo, engine)
     }
-    ids = [entry.id for entry in run.record.data.classes]
     levels = tuple(float(level) for level in np.quantile(known, np.linspace(0, 1, LEVELS)))
-    left_out = tuple(tuple(ids[label] for label in group) for group in groups)
     return Trust(Confidence(**facts, method=method, measured=measured, left_out=left_out, levels=levels, beside=beside), arrays)
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from pydantic import Field
 from tench.config import Frozen
 from tench.errors import RecordError
 from tench.records import write_bytes_atomically
+from tench.records.files import ARCHIVE_ERRORS
 
 Method = Literal["probability", "logit", "energy", "distance"]
 
@@ -65,7 +65,10 @@ class Confidence(Frozen):
     def sentence(self) -> str:
         """How good "not one of these" is, in words."""
         if self.chosen is None:
-            return "Nothing is said of pictures unlike all of its classes: there were too few pictures, or fewer than three classes."
+            return (
+                "Nothing is said of pictures unlike all of its classes:"
+                " that could not be told well enough, or there was too little to try it on."
+            )
         chosen, rounds = self.chosen, len(self.chosen.rounds)
         return (
             f'"Not one of these" is said of pictures less familiar than {KEPT:.0%} of those it was tuned on. In {rounds} rounds with'
@@ -154,7 +157,7 @@ def read_trust(folder: Path) -> Trust | None:
         return trust_of((folder / FACTS).read_bytes(), (folder / ARRAYS).read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise RecordError(f"{folder / FACTS} or {ARRAYS} beside it is damaged: {error}. `tench explain RUN` makes both anew.") from error
 
 

@@ -17,7 +17,7 @@ from tench.data.decode import PictureError, decode_image, resize
 from tench.data.index import THREADS, cache_file, in_threads
 from tench.data.sources import Source, bad_pictures
 from tench.errors import DataError
-from tench.records.files import TEMPORARY_SUFFIX, written_atomically
+from tench.records.files import ARCHIVE_ERRORS, TEMPORARY_SUFFIX, written_atomically
 
 VERSION = 1
 """To be raised when the pixels that `decode` and `resize` make of a file change."""
@@ -78,7 +78,7 @@ def _remove_abandoned(folder: Path) -> None:
 def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     try:
         pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # not there, or cut short: made anew
+    except ARCHIVE_ERRORS:  # not there, or cut short: made anew
         return None
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 

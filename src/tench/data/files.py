@@ -9,13 +9,13 @@ import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
 from tench.errors import DataError, NotFoundError
+from tench.records.files import ARCHIVE_ERRORS
 
 MIB = 1 << 20
 MAX_FILE_BYTES = 256 * MIB
@@ -24,7 +24,7 @@ MAX_EXPANSION = 100
 """An archive that holds more than this times its own size (and more than MAX_FILE_BYTES) is refused as a bomb."""
 
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
-_LIBRARY_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
+_LIBRARY_ERRORS = (tarfile.TarError, *ARCHIVE_ERRORS)
 
 
 class Files(Protocol):
@@ -146,7 +146,7 @@ class Zip(_Archive):
             _check_expansion(self.path, sum(member.file_size for _, member in members))
             for name, member in members:
                 if _is_visible(name) and (wanted is None or name in wanted):
-                    yield name, None if member.is_dir() else archive.read(member)
+                    yield name, None if member.is_dir() else _member(archive, member)
 
     def _check(self, name: str, member: zipfile.ZipInfo) -> None:
         kind = stat.S_IFMT(member.external_attr >> 16)
@@ -155,6 +155,15 @@ class Zip(_Archive):
         if member.flag_bits & 1:
             raise _refused(self.path, f"{name} is encrypted")
         _check_size(self.path, name, member.file_size)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """The file, decompressed no further than the size it is said to have: `ZipFile.read` would go on to the end, and then cut."""
+    with archive.open(member) as file:
+        content = file.read(member.file_size + 1)
+    if len(content) < member.file_size:
+        raise EOFError(f"{member.filename} is cut short")
+    return content
 
 
 class Tar(_Archive):

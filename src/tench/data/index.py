@@ -88,7 +88,7 @@ def _remembered(path: Path) -> Index | None:
     try:
         content = json.loads(path.read_bytes())
         return Index(tuple(Entry(**entry) for entry in content["entries"]), tuple(content["folders"]))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: made anew
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged: made anew
         return None
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tench.config import Preprocessing, cache_folder
-from tench.errors import NotFoundError, WeightsError
+from tench.errors import NotFoundError, RecordError, WeightsError
 from tench.networks.build import TableNetwork, build
 from tench.networks.table import builtin_table
 from tench.records import written_atomically
@@ -31,11 +31,17 @@ def sha256_of(path: Path) -> str:
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write parameters and buffers of `module`, and `metadata`, into the safetensors file `path`, whole or not at all."""
+    """Write parameters and buffers of `module`, and `metadata`, into the safetensors file `path`, whole or not at all.
+
+    Raises RecordError where it cannot be written.
+    """
     # safetensors wants plain, unshared memory: channels-last kernels are laid out anew, tied weights are written twice.
     tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in module.state_dict().items()}
-    with written_atomically(path) as temporary:
-        save_file(tensors, temporary, dict(metadata))
+    try:
+        with written_atomically(path) as temporary:
+            save_file(tensors, temporary, dict(metadata))
+    except SafetensorError as error:  # what it makes of a full disk
+        raise RecordError(f"{path} could not be written: {error}. Make room or mend the folder, then try again.") from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -195,6 +195,8 @@ def load_table(path: str | Path) -> Table:
         text = Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise NotFoundError(f"{path} is not there, or is no file; check the path of the network table.") from None
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}. Check the path of the network table.") from None
     except UnicodeDecodeError:
         raise TableError(f"{path} is no text in UTF-8, so it is no network table; see docs/networks.md for the notation.") from None
     return parse(text, str(path))

@@ -1,7 +1,7 @@
 """Runs on disk: atomic, versioned, readable without torch; the only bridge between training and everything shown."""
 
 from tench.records.exhibits import Exhibits, HeatMap, LayerMaps, Way, save_exhibits
-from tench.records.files import append_line, write_bytes_atomically, write_json_atomically, written_atomically
+from tench.records.files import append_line, make_folder, write_bytes_atomically, write_json_atomically, written_atomically
 from tench.records.model import (
     SCHEMA_VERSION,
     ClassFacts,
@@ -40,6 +40,7 @@ __all__ = [
     "delete_run",
     "list_runs",
     "load_run",
+    "make_folder",
     "prune",
     "run_id",
     "run_identity",

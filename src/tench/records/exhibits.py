@@ -5,7 +5,6 @@ They lie in `exhibits/` of the run's folder and hold the pictures themselves, so
 
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from tench.errors import RecordError
-from tench.records.files import write_json_atomically, written_atomically
+from tench.records.files import ARCHIVE_ERRORS, write_json_atomically, written_atomically
 from tench.records.model import Fact
 
 FOLDER = "exhibits"
@@ -134,7 +133,7 @@ def read_exhibits(run_folder: Path) -> Exhibits | None:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         raise RecordError(f"{path} is damaged: {wrong}. {REMEDY}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: {error}. {REMEDY}") from error
 
 
@@ -147,7 +146,7 @@ def read_arrays(run_folder: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise RecordError(f"{path} is missing or damaged: {error}. {REMEDY}") from error
     _check(exhibits, arrays, path)
     return arrays
@@ -163,7 +162,7 @@ def read_thumbnails(run_folder: Path, names: Iterable[str]) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             kept = set(archive.namelist())
             return {name: archive.read(_member(name)) for name in names if _member(name) in kept}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise RecordError(f"{path} is missing or damaged: {error}. {REMEDY}") from error
 
 

@@ -1,8 +1,13 @@
 """Files that are whole or not there: unique temporary file in the same folder, fsync, rename."""
 
 import json
+import lzma
 import os
+import struct
+import tokenize
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +22,12 @@ except ImportError:  # Windows has no flock; there two processes in one run fold
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".tmp"
+
+ARCHIVE_ERRORS = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, MemoryError, SyntaxError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What numpy and zipfile raise where an .npz or .zip was damaged: each of these came up when bytes of one were changed at random."""
 
 
 @contextmanager
@@ -36,6 +47,20 @@ def written_atomically(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path`, and those above it, unless it is there. Raises RecordError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in `folder`; only for who holds it, so that nobody else is writing there."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
@@ -92,15 +117,19 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold `path` as a lock for the time of the block; the system lets go of it when the process ends, however it ends.
 
-    Raises RecordError if another process holds it.
+    Raises RecordError if another process holds it, unless it is to `wait` for that one to let go.
     """
-    with path.open("a+b") as file:
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with file:
         if fcntl:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RecordError(f"{path.parent} is in use by another process; wait until it has ended, or stop it first.") from None
         yield

@@ -1,7 +1,5 @@
 """The arrays of the guide's figures, beside the runs: written by `explain`, drawn by the report."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tench.errors import RecordError
-from tench.records.files import written_atomically
+from tench.records.files import ARCHIVE_ERRORS, make_folder, written_atomically
 
 GUIDE = "guide/guide.npz"
 
@@ -72,7 +70,7 @@ REMEDY = "Delete that folder; the next training writes it anew."
 
 def write_guide_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write `arrays`, as `GUIDE_ARRAYS` has them, to the .npz file `path`; its folder is made. Raises RecordError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with written_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **{name: arrays[name] for name in GUIDE_ARRAYS})
 
@@ -84,7 +82,7 @@ def read_guide_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in GUIDE_ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise RecordError(f"{path} cannot be read: {error}. {REMEDY}") from None
     for name, (dtype, shape) in GUIDE_ARRAYS.items():
         if arrays[name].dtype != dtype or arrays[name].shape != shape:

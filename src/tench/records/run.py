@@ -1,7 +1,6 @@
 """A run's folder: record.json, history.jsonl, predictions.npz, weights.safetensors, local.json, checkpoints/, exhibits/."""
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -15,7 +14,16 @@ from pydantic import ValidationError
 from tench.errors import RecordError
 from tench.records.exhibits import FOLDER as EXHIBITS_FOLDER
 from tench.records.exhibits import Exhibits, read_arrays, read_exhibits, read_thumbnails
-from tench.records.files import append_line, held, is_held, read_lines, write_bytes_atomically, write_json_atomically, written_atomically
+from tench.records.files import (
+    ARCHIVE_ERRORS,
+    append_line,
+    held,
+    is_held,
+    read_lines,
+    write_bytes_atomically,
+    write_json_atomically,
+    written_atomically,
+)
 from tench.records.model import SCHEMA_VERSION, RunRecord
 
 RECORD = "record.json"
@@ -143,7 +151,7 @@ class Run:
                 return Predictions(**{name: archive[name] for name in archive.files})
         except FileNotFoundError:
             raise RecordError(f"{path} is not there: the run is {self.record.status} and has scored no pictures yet.") from None
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, RecordError) as error:
+        except (*ARCHIVE_ERRORS, RecordError) as error:
             raise RecordError(f"{path} is damaged: {error} Restore it from a copy, or train the run again.") from error
 
     @property
@@ -179,7 +187,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise RecordError(f"{path} is not there, so {path.parent} is no run.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: {error}. Restore it from a copy, or delete the run's folder.") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path} is damaged: it holds no JSON object. Restore it from a copy, or delete the run's folder.")

@@ -26,15 +26,16 @@ def run_identity(parts: Mapping[str, Any]) -> str:
 
 def run_id(network: str, px: int, recipe: str, seed: int, identity: str) -> str:
     """`<network>-<px>px-<recipe>-s<seed>-<8 hex digits>`, letters, digits, `_`, `.` and `-` only: a folder's name anywhere."""
-    return f"{_plain(network)}-{px}px-{_plain(recipe)}-s{seed}-{identity[:8]}"
+    return f"{plain_name(network)}-{px}px-{plain_name(recipe)}-s{seed}-{identity[:8]}"
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """`name` as a part of a folder's or file's name anywhere: letters, digits, `_`, `.` and `-` only."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(name).name)[:60].strip("-.") or "unnamed"
 
 
-def create_run(folder: Path, record: RunRecord) -> Run:
-    """Make the run's folder, with its record, in the runs folder `folder`.
+def create_run(folder: Path, record: RunRecord, local: Mapping[str, str | Path] | None = None) -> Run:
+    """Make the run's folder, with its record and what is `local` to this machine (`Run.local`), in the runs folder `folder`.
 
     The folder appears at once and complete, and only one of several processes gets it.
     Raises RecordError if a run of that id is there already.
@@ -43,6 +44,8 @@ def create_run(folder: Path, record: RunRecord) -> Run:
     new = folder / f".{record.run_id}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
     try:
         new.mkdir(parents=True)
+        if local:
+            Run(new, record).update_local(**local)
         write_json_atomically(new / RECORD, record.model_dump())
         new.rename(target)  # fails where `target` holds anything
     except OSError as error:

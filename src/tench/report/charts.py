@@ -24,6 +24,8 @@ LEAST_SPAN = 4.0
 """Of an axis of costs, from end to end, so that it holds some round values."""
 TICKS_APART = 0.26
 """At least, as a share of an axis of costs."""
+LONG_NAME = 36
+"""Characters, beyond which the names of a legend stand one below the other."""
 COSTS = ("macs", "parameters", "train_s")
 
 
@@ -53,7 +55,12 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
         axis.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.5)
         axis.sharey(axes[0])
     axes[0].set_ylabel(words("cost.accuracy"))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=min(3, len(points)), fontsize=8)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower left",
+        ncols=1 if any(len(point.name) > LONG_NAME for point in points) else min(3, len(points)),
+        fontsize=8,
+    )
     return figure
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tench.comparison.arms import Arm
-from tench.records import write_bytes_atomically
+from tench.records import make_folder, write_bytes_atomically
 from tench.report.charts import CurveLimits, confusion_figure, cost_figure, curves_figure, reliability_figure
 from tench.report.closely import MOST_NETWORKS, looks
 from tench.report.drawing_files import svg_and_png
@@ -30,7 +30,7 @@ def write_figures(material: Material, folder: Path, words: Words, photographs: b
 
     Without `photographs` none shows any, as on the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, content in _files(material, words, photographs):
         write_bytes_atomically(folder / name, content)
         yield folder / name

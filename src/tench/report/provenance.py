@@ -78,15 +78,26 @@ def command(record: RunRecord) -> Command:
     elif record.kind == "untrained":
         parts = ["tench", "evaluate", record.network.name, "--data", data, "--weights", "WEIGHTS"]
     else:
-        parts = ["tench", "train", _reference(record), "--recipe", record.recipe, *_options(record), "--data", data]
+        parts = [*_launcher(record), "tench", "train", _reference(record), "--recipe", record.recipe, *_options(record), "--data", data]
         parts += ["--seed", str(record.seed)]
     return Command(record.run_id, shlex.join(parts))
 
 
+def _launcher(record: RunRecord) -> Iterator[str]:
+    """What starts several processes, where the run was shared by them."""
+    if (processes := record.engine.get("processes", 1)) > 1:
+        yield from ("torchrun", "--nproc-per-node", str(processes), "-m")
+
+
 def _reference(record: RunRecord) -> str:
-    """What the network was named by: a built-in's name, which a record marks where it is a classical one, or of a module its reference."""
+    """What the network was named by: a built-in's name, which a record marks where it is a classical one, a file of an own table's name,
+    or of a module its reference."""
     network = record.network
-    return network.name.removesuffix(FROM_SCRATCH if network.origin == "classical" else "") if network.kind == "table" else network.text
+    if network.kind != "table":
+        return network.text
+    if network.origin == "own":
+        return f"{network.name}.net"
+    return network.name.removesuffix(FROM_SCRATCH if network.origin == "classical" else "")
 
 
 def _of_study(record: RunRecord, study: str) -> Iterator[str]:
@@ -123,6 +134,8 @@ def _options(record: RunRecord) -> Iterator[str]:
     yield from _differing(record, usual, FLAGS)
     if record.options["augment"] != usual.get("augment"):
         yield "--augment" if record.options["augment"] else "--no-augment"
+    if record.options.get("norm_parts", 1) > 1:
+        yield "--no-sync-norm"
 
 
 def _usual(recipe: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tench.errors import UsageError
-from tench.records import write_bytes_atomically
+from tench.records import make_folder, write_bytes_atomically
 from tench.report.figures import write_figures
 from tench.report.gathering import gather
 from tench.report.page import LIMIT_MB, Asked, html_page
@@ -45,7 +45,7 @@ def write_report(
             f"The report would be {len(text) / 1e6:.1f} MB large, and {LIMIT_MB} are the most: it is of too many runs"
             f" ({len(material.runs)}). Name fewer of them."
         )
-    page.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(page.parent)
     write_bytes_atomically(page, text)
     return Written(page, len(text), tuple(write_figures(material, figures, Words(lang), photographs)) if figures else ())
 

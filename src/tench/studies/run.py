@@ -1,6 +1,7 @@
 """A study carried out: what is finished is not run again, what was interrupted goes on, and one failure does not stop the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate, islice
@@ -11,9 +12,11 @@ from tench.comparison import NotRun, ResultsTable, compare_pairs, duration, resu
 from tench.config import Engine, Study
 from tench.data.roles import roles
 from tench.data.sources import Source
-from tench.errors import InterruptedTraining, TenchError, TrainingError
+from tench.errors import InterruptedTraining, RecordError, TenchError, TrainingError
 from tench.explain.exhibits import exhibit_or_say
 from tench.records import Run, list_runs
+from tench.records.run import RECORD
+from tench.studies.cluster import Carry, Cluster, on_cluster
 from tench.studies.entries import Choices, Entry, entries
 from tench.studies.forecast import Forecast, forecast
 from tench.training.feed import training_batches
@@ -50,9 +53,11 @@ def run_study(
     watcher: Watcher | None = None,
     anyway: bool = False,
     exhibits: bool = True,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Train and score every row of `study` on `source`; runs are kept under `runs`, each with its exhibits unless those are not wanted.
 
+    With a `cluster` they go on there, several at a time; else here, one after the other.
     All rows are checked before the first is trained. Raises NotFoundError and ConfigError then, InterruptedTraining when stopped.
     """
     watcher = watcher or Watcher()
@@ -68,38 +73,96 @@ def run_study(
     not_run += [
         NotRun(f"{entry.name}, seed {entry.plan.options.seed}", "beyond the budget", entry.row.reported_accuracy) for entry in beyond
     ]
+    titles = {entry.identity: _title(number, len(wanted), entry) for number, entry in enumerate(wanted, start=1)}
+    make = partial(_make, about=(study.name, weights, anyway, exhibits))
+    ended = _here(wanted, titles, make, before, runs, watcher)
+    if cluster:
+        ended = _on(cluster, wanted, titles, make, before, runs, watcher)
+    found = {entry.identity: result for entry, result in ended}
     done: list[Run] = []
-    for number, entry in enumerate(wanted, start=1):
-        title = f"[{number}/{len(wanted)}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.steps else "")
-        earlier = [*done, *before]
+    for entry in wanted:
+        result = found[entry.identity]
+        if isinstance(result, TenchError):
+            not_run.append(NotRun(entry.name, f"failed: {result}", entry.row.reported_accuracy))
+        else:
+            # Made by another row, study or command perhaps: here it stands for this row. Its record on disk stays as it is.
+            done.append(Run(result.folder, result.record.model_copy(update=_about(entry, study.name))))
+    return Outcome(study, tuple(done), tuple(not_run))
+
+
+def _title(number: int, of: int, entry: Entry) -> str:
+    return f"[{number}/{of}] {entry.name}" + (f", seed {entry.plan.options.seed}" if entry.steps else "")
+
+
+Ended = Iterator[tuple[Entry, Run | TenchError]]
+
+
+def _here(wanted: Sequence[Entry], titles: dict[str, str], make: Carry, before: Sequence[Run], runs: Path, watcher: Watcher) -> Ended:
+    """The runs of all entries, one after the other: found, gone on with, or made."""
+    done: list[Run] = []
+    for entry in wanted:
+        title = titles[entry.identity]
+        if found := entry.finished([*done, *before]):
+            watcher.say(f"{title}: finished before, as {found.id}")
+            yield entry, found
+            continue
+        watcher.say(title)
         try:
-            done.append(_finished(entry, title, earlier, study, runs, weights, watcher, anyway))
+            done.append(make(entry, runs, watcher))
+            yield entry, done[-1]
         except InterruptedTraining:
             raise
         except TenchError as error:
             watcher.say(f"{title} failed: {error}")
-            not_run.append(NotRun(entry.name, f"failed: {error}", entry.row.reported_accuracy))
-            continue
-        if exhibits and not entry.finished(earlier):
-            exhibit_or_say(done[-1], source, entry.plan.engine, watcher)
-    return Outcome(study, tuple(done), tuple(not_run))
+            yield entry, error
 
 
-def _finished(
-    entry: Entry, title: str, before: Sequence[Run], study: Study, runs: Path, weights: Path | None, watcher: Watcher, anyway: bool
-) -> Run:
-    """The entry's finished run: found, gone on with, or made."""
-    about: dict[str, Any] = {"study": study.name, "row": entry.name}
+def _on(
+    cluster: Cluster, wanted: Sequence[Entry], titles: dict[str, str], make: Carry, before: Sequence[Run], runs: Path, watcher: Watcher
+) -> Ended:
+    """The same on a cluster, several at a time, each identity once."""
+    to_do: dict[str, Entry] = {}
+    for entry in wanted:
+        if found := entry.finished(before):
+            watcher.say(f"{titles[entry.identity]}: finished before, as {found.id}")
+            yield entry, found
+        elif failed := entry.failed(before):
+            yield entry, TrainingError(_failed_before(failed))
+        else:
+            to_do.setdefault(entry.identity, entry)
+    for entry, result in on_cluster(cluster, [(titles[key], entry) for key, entry in to_do.items()], make, before, runs, watcher):
+        how = f"failed: {result}" if isinstance(result, TenchError) else f"finished, as {result.id}"
+        watcher.say(f"{titles[entry.identity]} {how}")
+        yield entry, result
+
+
+def _about(entry: Entry, study: str) -> dict[str, Any]:
+    """What its record says of the study."""
+    about: dict[str, Any] = {"study": study, "row": entry.name}
     if entry.kind != "untrained":
         about |= {"reported_accuracy": entry.row.reported_accuracy, "reported_correct": entry.row.reported_correct}
-    if found := entry.finished(before):
-        watcher.say(f"{title}: finished before, as {found.id}")
-        # Made by another row, study or command perhaps: here it stands for this row. Its record on disk stays as it is.
-        return Run(found.folder, found.record.model_copy(update=about))
-    watcher.say(title)
-    if failed := entry.failed(before):
-        raise TrainingError(f"{failed.record.failure} (before, as {failed.id}; to try it again: tench runs delete {failed.id})")
-    begun = entry.unfinished(before)
+    return about
+
+
+def _failed_before(run: Run) -> str:
+    return f"{run.record.failure} (before, as {run.id}; to try it again: tench runs delete {run.id})"
+
+
+def _make(entry: Entry, runs: Path, watcher: Watcher, about: tuple[str, Path | None, bool, bool]) -> Run:
+    """The entry's run, made under `runs` or gone on with there, with its exhibits; `about`: study, weights, anyway, exhibits."""
+    study, weights, anyway, exhibits = about
+    run = _trained(entry, runs, watcher, study, weights, anyway)
+    if exhibits:
+        exhibit_or_say(run, entry.plan.source, entry.plan.engine, watcher)
+    return run
+
+
+def _trained(entry: Entry, runs: Path, watcher: Watcher, study: str, weights: Path | None, anyway: bool) -> Run:
+    there = _there(entry, runs)
+    about = _about(entry, study)
+    if failed := entry.failed(there):
+        raise TrainingError(_failed_before(failed))
+    begun = entry.unfinished(there)
     if begun and entry.steps:
         go_on = resume if entry.kind == "train" else partial(resume_fine_tuning, weights=weights)
         return go_on(begun, entry.plan, watcher=watcher, anyway=anyway)
@@ -110,6 +173,15 @@ def _finished(
     if entry.how is None:
         return untrained(entry.plan, runs, weights, watcher, **about)
     return transfer(entry.plan, entry.how, runs, weights, watcher, anyway, **about)
+
+
+def _there(entry: Entry, runs: Path) -> list[Run]:
+    """Runs of the entry under `runs`: those whose folders end as its identity begins, so that of many the others need not be read."""
+    found = []
+    for record in runs.glob(f"*-{entry.identity[:8]}/{RECORD}"):
+        with suppress(RecordError):  # damaged: `tench runs` names it
+            found.append(Run.read(record.parent))
+    return found
 
 
 def _refuse_too_large_batches(to_do: Sequence[Entry]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tench.config import LATER_OPTIONS, Recipe, load_recipe
+from tench.config import LATER_OPTIONS, Engine, Recipe, load_recipe
 from tench.data.roles import Roles, unseen_training_pictures
 from tench.records import ClassFacts, DataFacts, NetworkFacts, RunRecord, run_id
 from tench.runtime import code_identity, machine_facts, now, versions
@@ -109,7 +109,9 @@ def rule_differences(recipe: Recipe) -> list[str]:
 
 
 def differences(record: RunRecord, plan: Plan) -> list[str]:
-    """What is not as it was when the run began, in words."""
+    """What is not as it was when the run began, in words. Any number of processes may go on with it (`went_on_in`)."""
+    then = Engine.model_validate(record.engine).model_dump()
+    free = ("processes", "threads", "device") if then["processes"] != plan.engine.processes else ()
     now_and_then = {
         "the pictures": (plan.source.sha256, record.data.sha256),
         "the list of pictures seen in pretraining": (plan.source.seen_sha256, record.data.seen_sha256),
@@ -117,10 +119,19 @@ def differences(record: RunRecord, plan: Plan) -> list[str]:
         "tench's code": (code_identity(), record.code_sha256),
         **{f"option {k}": (v, record.options.get(k, LATER_OPTIONS.get(k))) for k, v in json.loads(plan.options.model_dump_json()).items()},
         **{f"rule {k}": (v, record.rules.get(k)) for k, v in plan.rules.model_dump().items()},
-        **{f"engine {k}": (v, record.engine.get(k)) for k, v in plan.engine.model_dump().items()},
+        **{f"engine {k}": (v, then[k]) for k, v in plan.engine.model_dump().items() if k not in free},
         **{f"version of {k}": (v, record.versions.get(k)) for k, v in versions().items()},
     }
     return [f"{what}: was {_short(then)}, is {_short(is_now)}" for what, (is_now, then) in now_and_then.items() if is_now != then]
+
+
+def went_on_in(record: RunRecord, plan: Plan) -> dict[str, Any]:
+    """What changes in the record where another number of processes than before goes on with the run; nothing where it is the same."""
+    before, after = Engine.model_validate(record.engine).processes, plan.engine.processes
+    if before == after:
+        return {}
+    note = f"gone on with in {after} processes after {before}"
+    return {"engine": plan.engine.model_dump(), "notes": (*record.notes, note)}
 
 
 def _short(value: object) -> str:

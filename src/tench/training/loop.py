@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -16,14 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from tench.config import Engine
-from tench.errors import InterruptedTraining, TrainingError
+from tench.errors import ConfigError, InterruptedTraining, TrainingError
 from tench.records import Run
-from tench.runtime import autocast, derived_seed
+from tench.runtime import autocast, code_identity, derived_seed
 from tench.training import checkpoint
 from tench.training.balance import class_weights
-from tench.training.batchnorm import batch_statistics, pool_statistics
+from tench.training.batchnorm import Synchronised, batch_statistics, pool_statistics
 from tench.training.checkpoint import Progress
 from tench.training.feed import training_batches
+from tench.training.group import Group
 from tench.training.plan import Plan, Prepared
 from tench.training.schedule import learn_rate
 from tench.training.solvers import Solver
@@ -55,15 +56,27 @@ class Watcher:
 
 
 class Training:
-    """One network on its way. `to_the_end()` goes on from wherever `progress` stands, to the end of the training."""
+    """One network on its way. `to_the_end()` goes on from wherever `progress` stands, to the end of the training.
 
-    def __init__(self, plan: Plan, prepared: Prepared, run: Run, watcher: Watcher, rate_factors: dict[str, float] | None = None) -> None:
+    Each process of its `group` does the same with its share of every batch; the first one alone writes into the run's folder.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        run: Run,
+        watcher: Watcher,
+        rate_factors: dict[str, float] | None = None,
+        group: Group | None = None,
+    ) -> None:
         self.module, self.feed, self.roles = prepared.module, prepared.feed, prepared.roles
         self.rules, self.options, self.engine = plan.rules, plan.options, plan.engine
-        self.folder, self.run, self.watcher = run.folder / CHECKPOINTS, run, watcher
+        self.folder, self.run, self.watcher, self.group = run.folder / CHECKPOINTS, run, watcher, group or Group()
+        self.identity = plan.identity()
         self.solver = Solver(self.module, self.rules, self.options, rate_factors, self.engine.precision)
         self.forward = torch.compile(self.module) if self.engine.compiled else self.module
-        self.steps_per_epoch = len(training_batches(self.roles.fit, self.rules, self.options, 0))
+        self.steps_per_epoch = self._counted_steps()
         weights = class_weights(self.options.class_weights, self.feed.labels[self.roles.fit], len(plan.source.classes))
         self.class_weights = None if weights is None else weights.to(self.engine.device)
         self.progress = Progress()
@@ -76,6 +89,7 @@ class Training:
     def to_the_end(self) -> str:
         """Train until the epochs or the patience are used up; returns which, in words. The module then has the result's weights."""
         with self._signals(), torch.random.fork_rng(devices=_cuda_index(self.engine)):
+            self._begin_alike()
             self.watcher.began(self.run, self.options.epochs, self.steps_per_epoch, self.progress)
             try:
                 while self.progress.epoch < self.options.epochs and not self._out_of_patience():
@@ -86,7 +100,22 @@ class Training:
                 self._load_best()
             if self.rules.batch_norm_after_training == "pooled_pass":
                 self._pool_batch_norm()
+            self.group.meet()
         return self._why_it_ended()
+
+    def _begin_alike(self) -> None:
+        """All processes must do the same from here, from the same weights: other machines may round those otherwise."""
+        self.group.agree(f"{self.identity} {code_identity()} {self.progress.epoch} {self.progress.step_in_epoch}")
+        self.group.copy(self.module.state_dict().values())
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """The precision of what is computed inside, and what batch norm calls a batch."""
+        with ExitStack() as stack:
+            stack.enter_context(autocast(self.engine))
+            if self.group.size > 1 and self.options.norm_parts == 1:
+                stack.enter_context(Synchronised(self.group))
+            yield
 
     def _epoch(self) -> None:
         began, epoch = time.monotonic(), self.progress.epoch
@@ -104,20 +133,24 @@ class Training:
 
     def _step(self, batch: np.ndarray) -> None:
         step = self.progress.epoch * self.steps_per_epoch + self.progress.step_in_epoch
-        torch.manual_seed(derived_seed(self.options.seed, "dropout", step))
-        pictures, targets = self.feed.augmented(batch, self.progress.epoch), self.feed.targets(batch)
-        with autocast(self.engine):
+        torch.manual_seed(derived_seed(self.options.seed, "dropout", step, *self.group.stream))
+        share = self.group.share(batch)
+        pictures, targets = self.feed.augmented(share, self.progress.epoch), self.feed.targets(share)
+        with self._computing():
             logits = self.forward(pictures)
             loss = self._loss(logits.float(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.solver.step(learn_rate(self.rules, self.options, step, self.steps_per_epoch))
+        (loss * (len(share) / len(batch))).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             right = (logits.argmax(1) == targets).sum()
-            self.sums += torch.stack([loss.detach() * len(batch), right, torch.full_like(loss, len(batch))]).to(self.sums.dtype)
+            sums = torch.stack([loss.detach() * len(share), right, torch.full_like(loss, len(share))])
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        self.group.add([*gradients, sums])
+        self.solver.step(learn_rate(self.rules, self.options, step, self.steps_per_epoch))
+        self.sums += sums.to(self.sums.dtype)
         self.progress.step_in_epoch += 1
         self.progress.pictures_shown += len(batch)
         if self.engine.device == "cpu" or step % CHECK_EVERY_STEPS == 0:
-            self._refuse_non_finite(step)
+            self._refuse_non_finite()
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of a batch, each picture's (smoothed) one times its class's weight.
@@ -131,7 +164,7 @@ class Training:
         return (self.class_weights[targets] * functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")).mean()
 
     def _end_epoch(self, pictures_per_s: float, began: float) -> None:
-        self._refuse_non_finite(self.progress.epoch * self.steps_per_epoch + self.steps_per_epoch - 1)
+        self._refuse_non_finite(weights_too=True)
         select_loss, select_top1, better = None, None, False
         if (self.progress.epoch + 1) % self.options.validation_period == 0 or self.progress.epoch + 1 == self.options.epochs:
             select_loss, select_top1 = self.validate()
@@ -151,7 +184,8 @@ class Training:
         self.progress.epoch += 1
         self.progress.step_in_epoch = 0
         self.sums = self._no_sums()
-        self.run.append_history(line)
+        if self.group.leads:
+            self.run.append_history(line)
         self.save()
         self.watcher.epoch_ended(line)
 
@@ -165,14 +199,17 @@ class Training:
         by_batch = self.rules.validation_statistics == "batch"
         if by_batch:  # batches sorted by class would falsify the statistics
             indices = np.random.default_rng(derived_seed(self.options.seed, "validation")).permutation(indices)
-        loss, right = 0.0, 0
+        loss, right = 0.0, 0.0
         self.module.eval()
-        with batch_statistics(self.module) if by_batch else nullcontext(), autocast(self.engine):
+        with batch_statistics(self.module) if by_batch else nullcontext(), self._computing():
             for first in range(0, len(indices), self.options.batch_size):
-                batch = indices[first : first + self.options.batch_size]
+                batch = self.group.share(indices[first : first + self.options.batch_size])
+                if not (len(batch) or by_batch):  # a process without a picture is still waited for, where statistics are everybody's
+                    continue
                 logits, targets = self.forward(self.feed.pictures(batch)).float(), self.feed.targets(batch)
                 loss += functional.cross_entropy(logits, targets, self.class_weights, reduction="sum").item()
                 right += int((logits.argmax(1) == targets).sum())
+        loss, right = self.group.total(loss, right)
         weight = len(indices) if self.class_weights is None else self.class_weights[self.feed.targets(indices)].sum().item()
         return loss / weight, right / len(indices)
 
@@ -186,7 +223,8 @@ class Training:
         p.stale = 0 if better else p.stale + 1
         if better:
             p.best_epoch, p.best_loss, p.best_top1 = p.epoch, loss, top1
-            checkpoint.save_best(self.folder, p.epoch, self.module.state_dict())
+            if self.group.leads:
+                p.best_sha256 = checkpoint.save_best(self.folder, p.epoch, self.module.state_dict())
         return better
 
     def _out_of_patience(self) -> bool:
@@ -201,38 +239,44 @@ class Training:
 
     def _load_best(self) -> None:
         assert self.progress.best_epoch is not None
-        tensors = safetensors.torch.load_file(checkpoint.best_path(self.folder, self.progress.best_epoch))
-        self.module.load_state_dict(tensors)
+        if self.group.leads:
+            tensors = safetensors.torch.load_file(checkpoint.best_path(self.folder, self.progress.best_epoch))
+            self.module.load_state_dict(tensors)
+        self.group.copy(self.module.state_dict().values())
 
     def _pool_batch_norm(self) -> None:
-        torch.manual_seed(derived_seed(self.options.seed, "pooled pass"))
+        torch.manual_seed(derived_seed(self.options.seed, "pooled pass", *self.group.stream))
         epoch = self.progress.epoch
         batches = training_batches(self.roles.fit, self.rules, self.options, epoch)
-        with autocast(self.engine):
-            pool_statistics(self.module, (self.feed.augmented(batch, epoch) for batch in batches))
+        with self._computing():
+            pool_statistics(self.module, (self.feed.augmented(self.group.share(batch), epoch) for batch in batches), self.group)
 
     # --- never losing work ---------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint of this moment, between two steps."""
+        if not self.group.leads:
+            return
         self.progress.solver_rate, self.progress.solver_steps = self.solver.rate, self.solver.steps
         self.progress.wall_s += self.seconds_since_asked()
         tensors = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= {f"solver.{name}": tensor for name, tensor in self.solver.tensors().items()} | {"sums": self.sums}
-        checkpoint.save(self.folder, self.progress, tensors, self.progress.epoch * self.steps_per_epoch + self.progress.step_in_epoch)
+        # One more than the steps an epoch: its end has a place before its validation and one after it.
+        checkpoint.save(self.folder, self.progress, tensors, self.progress.epoch * (self.steps_per_epoch + 1) + self.progress.step_in_epoch)
         self._saved_at = time.monotonic()
 
     def restore(self) -> bool:
         """Take up the newest whole checkpoint of the run; False where there is none, and training starts at the first step."""
-        found = checkpoint.load_newest(self.folder, self.watcher.say)
+        with self.group.one_before_others():
+            found = checkpoint.load_newest(self.folder, self.watcher.say)
+        if self.group.leads:
+            self.run.truncate_history(found[0].epoch if found else 0)
         if found is None:
-            self.run.truncate_history(0)
             return False
         self.progress, tensors = found
         self.module.load_state_dict(_under("module.", tensors))
         self.solver.restore(_under("solver.", tensors), self.progress.solver_rate, self.progress.solver_steps)
         self.sums = tensors["sums"].to(self.engine.device)
-        self.run.truncate_history(self.progress.epoch)
         return True
 
     def seconds_since_asked(self) -> float:
@@ -241,15 +285,18 @@ class Training:
         return self._clock - before
 
     def _save_if_due(self) -> None:
-        if self.stop_signal is not None:
+        due = time.monotonic() - self._saved_at > SAVE_EVERY_S and self.progress.step_in_epoch < self.steps_per_epoch
+        stop_signal = self.group.highest(self.stop_signal or 0)
+        if due or stop_signal:
+            self._refuse_non_finite(weights_too=True)
             self.save()
+        if stop_signal:
+            self.group.meet()  # nobody goes before everything is saved
             raise InterruptedTraining(
                 f"Stopped in epoch {self.progress.epoch + 1}, after {self.progress.step_in_epoch} of its {self.steps_per_epoch} steps;"
-                f" everything is saved. To go on: tench resume {self.run.record.run_id}",
-                self.stop_signal,
+                f" everything is saved. To go on: {self.group.launcher}tench resume {self.run.record.run_id}",
+                stop_signal,
             )
-        if time.monotonic() - self._saved_at > SAVE_EVERY_S and self.progress.step_in_epoch < self.steps_per_epoch:
-            self.save()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -268,13 +315,30 @@ class Training:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _refuse_non_finite(self, step: int) -> None:
+    def _refuse_non_finite(self, weights_too: bool = False) -> None:
+        """Before anything is saved the weights are looked at too: the step with the last finite loss may have spoilt them."""
+        step = self.progress.epoch * self.steps_per_epoch + self.progress.step_in_epoch
         if not torch.isfinite(self.sums[0]):
-            raise TrainingError(
-                f"The loss became {self.sums[0].item()} in epoch {self.progress.epoch + 1}, at step {step + 1} or shortly before it: the"
-                f" learning rate of {self.solver.rate:g} is too high for this network. Nothing of this epoch was saved. Take a rate a third"
-                f" as high (--learn-rate {self.options.learn_rate / 3:.2g}), or smaller initial weights."
+            what = f"The loss became {self.sums[0].item()}"
+        elif weights_too and not all(torch.isfinite(parameter).all() for parameter in self.module.parameters()):
+            what = "A weight became infinite or nan"
+        else:
+            return
+        raise TrainingError(
+            f"{what} in epoch {self.progress.epoch + 1}, at step {step} or shortly before it: the learning rate of {self.solver.rate:g} is"
+            f" too high for this network. Nothing of this step was saved. Take a rate a third as high (--learn-rate"
+            f" {self.options.learn_rate / 3:.2g}), or smaller initial weights."
+        )
+
+    def _counted_steps(self) -> int:
+        """Steps an epoch. Raises ConfigError where a step's batch would leave a process of the group without a picture."""
+        batches = training_batches(self.roles.fit, self.rules, self.options, 0)
+        if (smallest := min(len(batch) for batch in batches)) < self.group.size:
+            raise ConfigError(
+                f"{self.group.size} processes share every batch, and a batch has {smallest} pictures; take another --batch-size, or"
+                f" {smallest} processes or fewer."
             )
+        return len(batches)
 
     def _no_sums(self) -> Tensor:
         """Loss, right answers and pictures of the epoch so far (float64, where the device has it)."""

@@ -41,6 +41,18 @@ class Plan:
         if self.rules.arithmetic == "single":
             object.__setattr__(self, "engine", self.engine.model_copy(update={"precision": "float32"}))
         self._check_sizes()
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        """Raise ConfigError for what several processes cannot do, or only they."""
+        parts, processes = self.options.norm_parts, self.engine.processes
+        if parts not in (1, processes):
+            raise ConfigError(
+                f"norm_parts is {parts}: each of so many processes takes batch norm's statistics of its own share of a batch. There are"
+                f" {processes}; start {parts} (torchrun --nproc-per-node {parts}), or leave it out."
+            )
+        if processes > 1 and self.engine.compiled:
+            raise ConfigError("Several processes share a training without torch.compile; leave --compile out, or start one process.")
 
     def _check_sizes(self) -> None:
         """Raise TableError or ConfigError where the network cannot work on pictures, or windows, of these sizes."""

@@ -1,7 +1,7 @@
 """What a training will need of memory and disk, estimated before step 1."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tench.config import Engine, Options
 from tench.errors import TrainingError
-from tench.runtime import memory_available_mib
+from tench.runtime import launched, memory_available_mib
 
 MARGIN = 1.2
 """Kernels need room of their own beside what autograd keeps."""
@@ -29,6 +29,10 @@ class Needs:
     def memory_mib(self, batch_size: int) -> float:
         """Memory with batches of `batch_size`."""
         return self.fixed_mib + batch_size * self.picture_mib
+
+    def shared(self, together: int, processes: int) -> "Needs":
+        """What `together` of the `processes` need that share every batch of such a training."""
+        return replace(self, fixed_mib=self.fixed_mib * together, picture_mib=self.picture_mib * together / processes)
 
 
 def needs(module: nn.Module, options: Options, height_px: int, width_px: int) -> Needs:
@@ -70,6 +74,8 @@ def _kept_for_backward(module: nn.Module, height_px: int, width_px: int) -> int:
 def refuse_what_does_not_fit(found: Needs, options: Options, engine: Engine, folder: Path) -> str | None:
     """Raise TrainingError where memory will not suffice, with a batch size that fits; return a warning where the disk is short."""
     available = _available_mib(engine)
+    # All processes of a machine have its memory in common, but each has a card of its own.
+    found = found.shared(1 if engine.device.startswith("cuda") else launched().local_size, engine.processes)
     needed = found.memory_mib(options.batch_size)
     if available is not None and needed > available:
         fitting = int((available - found.fixed_mib) / found.picture_mib)

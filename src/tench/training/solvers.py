@@ -80,7 +80,7 @@ class Solver:
 
     def _take_rate(self, rate: float) -> None:
         if rate != self.rate:
-            if self.rules.momentum_form == "rate_inside" and self.rate:
+            if self.rules.momentum_form == "rate_inside" and self.rate and rate:
                 self._scale_momentum(self.rate / rate)
             self.rate = rate
             for group in self.optimizer.param_groups:

@@ -21,7 +21,7 @@ from tench.errors import ResumeError, UsageError
 from tench.networks.build import TableNetwork
 from tench.networks.foreign import ForeignNetwork
 from tench.networks.reference import load_pretrained
-from tench.records import NetworkFacts, Run, RunRecord, delete_run
+from tench.records import NetworkFacts, Run, RunRecord, delete_run, make_folder
 from tench.records.run import RECORD
 from tench.runtime import apply_engine, derived_seed, place
 from tench.training.balance import class_weights
@@ -79,7 +79,7 @@ def transfer(
     """
     watcher = watcher or Watcher()
     pretrained = load(plan, weights, how.leave_unseen_out)
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs)
     if how.method == "frozen":
         return _frozen(plan, how, pretrained, runs, watcher, about)
     run = begin(plan, _record(plan, pretrained, "transfer", how, **about), runs)
@@ -95,7 +95,7 @@ def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watc
     began = time.monotonic()
     pretrained = load(plan, weights, leave_unseen_out=True)
     start = _own_rows(pretrained.backbone, plan.source, "untrained scoring")
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs)
     notes = (*about.pop("notes", ()), "untrained: the classes' own ImageNet outputs")
     run = _begin_anew(plan, _record(plan, pretrained, "untrained", notes=notes, **about), runs)
     with run.held():

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from tench.config import Engine, Layout, Preprocessing, cache_folder
-from tench.records import write_bytes_atomically
+from tench.records import make_folder, write_bytes_atomically
 from tench.runtime import apply_engine, autocast, core_count, cpu_count, machine_facts, place
 from tench.training.plan import Plan
 from tench.training.solvers import Solver
@@ -175,11 +175,11 @@ def remembered(path: Path | None = None) -> dict[str, Tried]:
     try:
         entries = json.loads((path or _memory()).read_bytes())
         return {key: Tried(**entry) for key, entry in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def _remember(path: Path, key: str, tried: Tried) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     entries = {**remembered(path), key: tried}
     write_bytes_atomically(path, json.dumps({key: vars(entry) for key, entry in entries.items()}, indent=2).encode())

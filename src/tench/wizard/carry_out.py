@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tench.errors import TrainingError, UsageError
 from tench.explain.exhibits import exhibit_or_say
-from tench.records import Run
+from tench.records import Run, make_folder
 from tench.report.write import write_report
 from tench.training.curve import Point, learning_curve
 from tench.training.loop import Watcher
@@ -64,7 +64,7 @@ def carry_out(proposal: Proposal, output: Path, lang: str = "en", watcher: Watch
 def _finished(step: Step, proposal: Proposal, watcher: Watcher) -> Run:
     if step.before and step.finished:
         return step.before
-    proposal.runs.mkdir(parents=True, exist_ok=True)
+    make_folder(proposal.runs)
     if step.how:
         run = transfer(step.plan, step.how, proposal.runs, proposal.weights, watcher)
     elif step.before:

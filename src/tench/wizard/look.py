@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tench.config import Rules
 from tench.data.alike import Alike, near_duplicates
 from tench.data.overlap import Shared, between, duplicates
 from tench.data.sources import Picture, Source, open_source
@@ -41,9 +42,11 @@ class Look:
         return max(self.counts.values()) > UNEVEN * min(self.counts.values())
 
     @property
-    def learnt(self) -> float:
-        """Training pictures a class, in the mean."""
-        return sum(picture.split == "train" for picture in self.source.pictures) / len(self.source.classes)
+    def learnt(self) -> int:
+        """Pictures to learn from in the smallest class, without those that decide."""
+        counts = Counter(picture.label for picture in self.source.pictures if picture.split == "train")
+        fewest = min(counts.values())
+        return fewest - max(1, round(Rules().select_share * fewest))
 
 
 def look(place: str | Path, name: str | None = None) -> Look:

@@ -78,7 +78,7 @@ def _expectation(look: Look) -> Iterator[str]:
     shown = ", ".join(f"{row.pictures}: {_percent(row.top1)}" for row in rows)
     row = nearest(look.learnt)
     yield (
-        f"What to expect: with {row.pictures} pictures a class to learn from (you have {look.learnt:.0f}) such a layer answered"
+        f"What to expect: with {row.pictures} pictures a class to learn from (your smallest class has {look.learnt}) such a layer answered"
         f" {_percent(row.top1)} rightly on {facts.data}'s {facts.classes} classes ({_percent(row.low)} to {_percent(row.high)} in"
         f" {len(facts.seeds)} draws); by pictures a class: {shown}. GoogLeNet had learnt those very classes before, from other"
         " photographs; yours may be harder."
@@ -93,6 +93,9 @@ def of_outcome(done: Done) -> Iterator[str]:
         f"{done.first.record.network.name} answered {result.correct} of {result.n} test pictures rightly: {_percent(result.top1)}"
         f" (95 % interval {_percent(result.top1_low)} to {_percent(result.top1_high)})."
     )
+    if result.per_class:
+        usual = max(entry.n for entry in result.per_class)
+        yield f"Always answering the most frequent class would be right on {usual} of them ({_percent(usual / result.n)})."
     if done.curve:
         points = [f"with {point.pictures:,} pictures {_percent(point.top1)}" for point in done.curve]
         yield f"Learnt from fewer: {', '.join(points)}; with all {done.first.record.data.n_fit:,} {_percent(result.top1)}."

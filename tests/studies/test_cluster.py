@@ -1,0 +1,170 @@
+"""A study on a Ray cluster of this machine: the same runs as here, several at a time; a worker that is killed costs nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import tench
+from tench.config import load_study
+from tench.errors import ConfigError
+from tench.records import list_runs
+from tench.studies.cluster import Cluster, Shelf, cluster_of
+from tench.studies.entries import Choices
+
+STUDY = """
+title = "Two networks"
+recipe = "modern"
+[options]
+batch_size = 8
+learn_rate = 0.05
+epochs = {epochs}
+patience = 1000
+[[row]]
+name = "first"
+network = "{net}"
+[[row]]
+name = "second"
+network = "{net}"
+momentum = 0.5
+"""
+BROKEN = """
+from torch import nn
+class Broken(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(3 * 16 * 16, classes)
+    def forward(self, x):
+        return self.head(x.flatten(1)) * (float("nan") if len(x) > 2 else 1)
+def make(classes):
+    return Broken(classes)
+"""
+
+
+def study_file(folder: Path, net: Path, epochs: int) -> Path:
+    path = folder / "two.toml"
+    path.write_text(STUDY.format(net=net, epochs=epochs), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("on", "address"), [("ray", None), ("ray://10.0.0.7:10001", "ray://10.0.0.7:10001"), ("ray:10.0.0.7:6379", "10.0.0.7:6379")]
+)
+def test_where_to_run_is_read(on: str, address: str | None) -> None:
+    assert cluster_of(on) == Cluster(address)
+
+
+@pytest.mark.parametrize("on", ["slurm", "ray:", "ray:host", "", "Ray"])
+def test_anything_else_is_refused(on: str) -> None:
+    with pytest.raises(ConfigError, match="ray:HOST:PORT"):
+        cluster_of(on)
+
+
+def test_the_shelf_delivers_what_is_new_once_and_forgets_what_is_gone() -> None:
+    shelf = Shelf()
+    shelf.put("k", {"r/a": b"1", "r/b": b"2"}, ["r/a", "r/b"])
+    shelf.say("well")
+    first = shelf.fetch()
+    assert (first.changed, first.gone, first.said) == ({"k": {"r/a": b"1", "r/b": b"2"}}, {"k": []}, ("well",))
+    assert shelf.fetch().changed == {}
+    shelf.put("k", {"r/a": b"3"}, ["r/a"])
+    assert shelf.get("k") == {"r/a": b"3"}
+    second = shelf.fetch()
+    assert (second.changed, second.gone) == ({"k": {"r/a": b"3"}}, {"k": ["r/b"]})
+
+
+def test_without_ray_it_says_what_to_install(tiny_net: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"tench\[cluster\]"):
+        tench.study(study_file(tmp_path, tiny_net, 1), tiny_folder, on="ray", runs=tmp_path / "runs", threads=1)
+
+
+def weights_of(runs: Path) -> dict[str, dict[str, bytes]]:
+    """Of every finished run, all tensors by their names."""
+    finished = [run for run in list_runs(runs).runs if run.record.result]
+    return {run.id: {name: tensor.numpy().tobytes() for name, tensor in load_file(run.weights_path).items()} for run in finished}
+
+
+@pytest.mark.slow
+def test_on_a_cluster_the_same_runs_come_out_and_one_that_fails_stops_no_other(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    path = study_file(tmp_path, tiny_net, 3)
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = f'[[row]]\nname = "hopeless"\nnetwork = "{tmp_path / "broken.py"}:make"\nsize_px = 16\n'
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+    how: dict[str, Any] = {"threads": 1, "device": "cpu"}
+    choices = Choices(seeds=(0, 1))
+    here = tench.study(load_study(str(path)), tiny_folder, choices=choices, runs=tmp_path / "here", **how)
+    there = tench.study(load_study(str(path)), tiny_folder, choices=choices, runs=tmp_path / "there", on="ray", **how)
+    assert len(here.runs) == len(there.runs) == 4
+    assert weights_of(tmp_path / "here") == weights_of(tmp_path / "there")
+    assert [run.record.row for run in there.runs] == ["first", "first", "second", "second"]
+    assert all(run.exhibits() for run in there.runs)
+    assert [one.name for one in there.not_run] == ["hopeless", "hopeless"]
+    again = tench.study(load_study(str(path)), tiny_folder, choices=choices, runs=tmp_path / "there", on="ray", **how)
+    assert [run.id for run in again.runs] == [run.id for run in there.runs]
+
+
+def tasks() -> set[int]:
+    """Processes that carry out a run on Ray."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if place.read_bytes().startswith(b"ray::_task"):
+                found.add(int(place.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def open_to_others(*names: str) -> list[str]:
+    """Local addresses, as /proc/net has them, beyond loopback on which processes of these names listen."""
+    sockets = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(name.encode() in (place / "cmdline").read_bytes()[:200] for name in names):
+                sockets |= {link.readlink().name[8:-1] for link in (place / "fd").iterdir() if link.readlink().name.startswith("socket:[")}
+        except OSError:
+            continue
+    lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
+    listening = [(words[1].split(":")[0], words[9]) for words in lines if words[3] == "0A"]
+    return [address for address, inode in listening if inode in sockets and not address.endswith("0100007F")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_killed_worker_costs_nothing(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """kill -9 in mid-training: the run goes on from its checkpoint, and ends with the weights of one that was left alone."""
+    path = study_file(tmp_path, tiny_net, 250)
+    command = [sys.executable, "-m", "tench", "study", str(path), "--data", str(tiny_folder), "--rows", "first", "--threads", "1"]
+    environment = os.environ | {"TENCH_NO_TUNING": "1"}
+    before = tasks()
+    process = subprocess.Popen(
+        [*command, "--on", "ray", "--no-exhibits"],
+        env=environment | {"TENCH_RUNS": str(tmp_path / "there")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ended = time.monotonic() + 120
+    while time.monotonic() < ended:
+        lines = [len(path.read_text().splitlines()) for path in (tmp_path / "there").glob("*/history.jsonl")]
+        if lines and lines[0] >= 10:
+            break
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.2)
+    victims = tasks() - before
+    assert victims
+    assert open_to_others("ray::", "raylet", "gcs_server") == [], "without an address it listens on loopback alone"
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    subprocess.run([*command, "--no-exhibits"], env=environment | {"TENCH_RUNS": str(tmp_path / "here")}, check=True, capture_output=True)
+    assert weights_of(tmp_path / "here") == weights_of(tmp_path / "there")
+    (run,) = list_runs(tmp_path / "there").runs
+    assert [line["epoch"] for line in run.history()] == list(range(1, 251))
