@@ -161,7 +161,7 @@ def test_the_command_line_says_what_is_strange(
 @pytest.mark.shared
 def test_googlenet_with_a_new_head_tells_left_out_classes_apart(shared_data: Path, shared_weights: Path, tmp_path: Path) -> None:
     """On a small share: pairs of Imagenette's classes that its head has never seen are found with an AUROC above 0.9."""
-    run = tench.transfer("googlenet", shared_data, weights=shared_weights, share=0.02, test_share=0.01, threads=2, runs=tmp_path)
+    run = tench.transfer("googlenet", shared_data, weights=shared_weights, share=0.05, test_share=0.01, threads=2, runs=tmp_path)
     trust = read_trust(run.folder)
     assert trust is not None
     assert trust.facts.chosen is not None
