@@ -14,7 +14,6 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
     {"errors"},
-    {"toml"},
     {"config"},
     {"records"},
     {"comparison"},

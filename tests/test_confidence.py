@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +13,6 @@ from tench.confidence.fit import _left_out
 from tench.confidence.score import METHODS, Confidence, Trust, familiarity, files_of, read_trust, save_trust, trust_of
 from tench.errors import RecordError
 from tench.records import ClassFacts, Run
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_net: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    runs = tmp_path_factory.mktemp("confidence") / "runs"
-    how: dict[str, Any] = {"epochs": 12, "batch_size": 8, "learn_rate": 0.05, "patience": 12, "device": "cpu", "threads": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tench.confidence.fit.ENOUGH", 6)  # as many as its `select` has
-        return tench.train(tiny_net, tiny_folder, runs=runs, **how)
 
 
 def test_familiarity_by_hand() -> None:

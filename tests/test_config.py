@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tench.config import Options, Preprocessing, Recipe, Rules, Study, builtin_names, checked, load_recipe, load_study
 from tench.errors import ConfigError, NotFoundError
-from tench.toml import to_toml
 
 
 @pytest.mark.parametrize("name", builtin_names("recipes", ".toml"))
@@ -116,10 +117,15 @@ def test_names_that_are_not_there_list_those_that_are() -> None:
         load_study("nothing.toml")
 
 
+def written(value: BaseModel) -> str:
+    """As TOML, by a writer that is not ours."""
+    return tomli_w.dumps(value.model_dump(exclude_none=True, by_alias=True))
+
+
 @pytest.mark.parametrize("name", ["study", "quick"])
 def test_a_study_is_the_same_after_writing_and_reading_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / "again.toml"
-    path.write_text(to_toml(load_study(name)), encoding="utf-8")
+    path.write_text(written(load_study(name)), encoding="utf-8")
     assert load_study(str(path)) == load_study(name)
 
 
@@ -136,7 +142,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from
 )
 def test_a_recipe_is_the_same_after_writing_and_reading_it(description: str, rules: Rules, options: dict[str, Any]) -> None:
     recipe = Recipe(name="x", description=description, rules=rules, options=options)
-    assert Recipe.model_validate(tomllib.loads(to_toml(recipe))) == recipe
+    assert Recipe.model_validate(tomllib.loads(written(recipe))) == recipe
 
 
 def test_values_cannot_be_changed() -> None:

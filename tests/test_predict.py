@@ -16,12 +16,6 @@ from tench.predict import recogniser
 from tench.records import Run
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_net: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    runs = tmp_path_factory.mktemp("predict") / "runs"
-    return tench.train(tiny_net, tiny_folder, epochs=12, batch_size=8, learn_rate=0.05, patience=12, device="cpu", threads=1, runs=runs)
-
-
 def test_what_is_predicted_is_what_the_run_scored(trained: Run, tiny_folder: Path) -> None:
     used, found = tench.load(trained), trained.predictions()
     for row in range(0, 30, 7):

@@ -19,7 +19,7 @@ from tench.confidence.score import FACTS as CONFIDENCE
 from tench.config import Preprocessing
 from tench.errors import NotFoundError, RecordError
 from tench.inference import BATCH, Session, session
-from tench.records import ClassFacts, Run
+from tench.records import ClassFacts
 from tench.records.files import ARCHIVE_ERRORS
 
 GOLDEN_TOLERANCE = 1e-3
@@ -36,26 +36,12 @@ class Bundle(Answering):
     """A bundle in use."""
 
     name: str
-    facts: BundleFacts
+    preprocessing: Preprocessing
+    classes: tuple[ClassFacts, ...]
     trust: Trust | None
+    pretrained_on: str | None
+    facts: BundleFacts
     compute: Session
-
-    @property
-    def classes(self) -> tuple[ClassFacts, ...]:  # type: ignore[override]
-        """In the order of the model's outputs."""
-        return self.facts.classes
-
-    @property
-    def preprocessing(self) -> Preprocessing:  # type: ignore[override]
-        """How pictures become the model's input."""
-        return self.facts.preprocessing
-
-    @property
-    def pretrained_on(self) -> str | None:  # type: ignore[override]
-        """What the weights it was made from were trained on."""
-        return self.facts.network.pretrained_on
-
-    run: Run | None = None
 
     def look(self, pixels: NDArray[np.uint8], features: bool = False) -> Seen:
         """See `Answering.look`."""
@@ -87,7 +73,7 @@ def load_bundle(path: str | Path, threads: int | None = None) -> Bundle:
         trust = trust_of(checked[CONFIDENCE], checked[ARRAYS])
         with np.load(io.BytesIO(checked[GOLDEN]), allow_pickle=False) as golden:
             pictures, logits = golden["pictures"], golden["logits"]
-        bundle = Bundle(facts.run_id, facts, trust, compute)
+        bundle = Bundle(facts.run_id, facts.preprocessing, facts.classes, trust, facts.network.pretrained_on, facts, compute)
         difference = _difference(bundle.look(pictures).logits, logits)
     except Exception as error:  # ONNX Runtime raises its own kinds, and damaged arrays nearly every other
         raise RecordError(f"{where} cannot be used: {type(error).__name__}: {error} Get the bundle again, or export it anew.") from error

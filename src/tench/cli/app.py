@@ -138,6 +138,25 @@ def recipe_name(recipe: str | None, semantics: Semantics | None) -> str | None:
     return recipe or (semantics.value if semantics else None)
 
 
+def tune() -> None:
+    """Memory settings of this process, before torch is imported. Only training verbs make them."""
+    from tench.runtime import tune_process
+
+    tune_process()
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of "90min", "8h", "1.5h" or "600s"."""
+    from tench.errors import ConfigError
+
+    units = {"h": 3600.0, "min": 60.0, "s": 1.0}
+    number = text.rstrip("hmins ")
+    try:
+        return float(number) * units[text[len(number) :].strip()]
+    except (ValueError, KeyError):
+        raise ConfigError(f"The budget '{text}' cannot be read; write a number with h, min or s, such as 90min.") from None
+
+
 def opened(data: str | None, skip_bad: bool, quiet: bool = False, seen_hashes: Path | None = None) -> "Source":
     """The pictures asked for. Which they are is the first line of output (standard error, so that results can be piped).
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tench.cli.app import DeviceOption, Language, QuietOption, ThreadsOption, WeightsOption, app, show
+from tench.cli.app import DeviceOption, Language, QuietOption, ThreadsOption, WeightsOption, app, show, tune
 
 
 @app.command()
@@ -27,8 +27,6 @@ def new(
     quiet: QuietOption = False,
 ) -> None:
     """Look at a folder of your own pictures, propose a plan, train, and write the report."""
-    from tench.cli.training import tune
-
     tune()
     from tench.comparison import as_rich, results_table
     from tench.config import runs_folder

@@ -21,11 +21,12 @@ from tench.cli.app import (
     app,
     opened,
     recipe_name,
+    seconds_of,
     show,
     show_json,
     show_rows,
+    tune,
 )
-from tench.cli.training import _seconds, tune
 
 if TYPE_CHECKING:
     from tench.sweeping.outcome import Outcome
@@ -111,7 +112,7 @@ def sweep(
         "trials": trials,
         "sampler_seed": sampler_seed,
         "prune": prune,
-        "budget_s": _seconds(budget) if budget else None,
+        "budget_s": seconds_of(budget) if budget else None,
         "storage": storage,
         "device": device,
         "threads": threads,

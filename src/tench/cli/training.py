@@ -27,7 +27,9 @@ from tench.cli.app import (
     app,
     opened,
     recipe_name,
+    seconds_of,
     show,
+    tune,
 )
 
 if TYPE_CHECKING:
@@ -45,13 +47,6 @@ ClassWeightsOption = Annotated[
     ClassWeightsChoice | None, typer.Option("--class-weights", help="balanced: rare classes count as much as frequent ones.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of initial weights, order, augmentation, dropout and roles.")]
-
-
-def tune() -> None:
-    """Memory settings of this process, before torch is imported. Only training verbs make them."""
-    from tench.runtime import tune_process
-
-    tune_process()
 
 
 @app.command()
@@ -257,7 +252,7 @@ def study(
         size_px=size,
         seeds=_seeds(seeds),
         options={key: value for key, value in {"epochs": epochs, "share": share, "test_share": test_share}.items() if value is not None},
-        budget_s=_seconds(budget) if budget else None,
+        budget_s=seconds_of(budget) if budget else None,
     )
     watcher = teller(quiet)
     places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits, "on": on}
@@ -291,18 +286,6 @@ def _rows(text: str, known: set[str]) -> tuple[str, ...]:
         names.append(",".join(parts[:end]).strip())
         del parts[:end]
     return tuple(names)
-
-
-def _seconds(text: str) -> float:
-    """Seconds of "90min", "8h", "1.5h" or "600s"."""
-    from tench.errors import ConfigError
-
-    units = {"h": 3600.0, "min": 60.0, "s": 1.0}
-    number = text.rstrip("hmins ")
-    try:
-        return float(number) * units[text[len(number) :].strip()]
-    except (ValueError, KeyError):
-        raise ConfigError(f"The budget '{text}' cannot be read; write a number with h, min or s, such as 90min.") from None
 
 
 def _seeds(text: str) -> list[int]:

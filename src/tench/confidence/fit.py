@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,24 +61,24 @@ def fit_trust(network: Network, run: Run, source: Source, engine: Engine) -> Tru
     flatters all methods alike, and is noted.
     """
     fit, select = _seen(network, run, source, engine)
-    if len(select.labels) < ENOUGH:
-        few = f"Only {len(select.labels)} pictures decided in training; {ENOUGH} would be needed to say how far its answers can be trusted."
-        return Trust(Confidence(temperature=1.0, n_select=len(select.labels), notes=(few,)), {})
-    notes = ["The layers below the last one were trained with the left-out classes too, which flatters these figures."]
-    if run.record.rules.get("select_from") == "test":
-        notes.append("Fitted on the test pictures, which under the run's rules also decided when it stopped.")
-    temperature = _temperature(select)
-    groups = _left_out(len(run.record.data.classes), run.record.seed)
-    facts = {"temperature": temperature, "n_select": len(select.labels), "notes": tuple(notes)}
-    if not groups:
-        return Trust(Confidence(**facts), {})
-    measured = _measured(fit, select, groups)
-    best = max(measured, key=lambda one: one.auroc)
+    n = len(select.labels)
+    if n < ENOUGH:
+        few = f"Only {n} pictures decided in training; {ENOUGH} would be needed to say how far its answers can be trusted."
+        return Trust(Confidence(temperature=1.0, n_select=n, notes=(few,)), {})
+    of_the_test = run.record.rules.get("select_from") == "test"
+    notes = ["Fitted on the test pictures, which under the run's rules also decided when it stopped."] if of_the_test else []
     ids = [entry.id for entry in run.record.data.classes]
-    left_out = tuple(tuple(ids[label] for label in group) for group in groups)
+    groups = _left_out(len(ids), run.record.seed)
+    facts: dict[str, Any] = {"temperature": _temperature(select), "n_select": n}
+    if not groups:
+        return Trust(Confidence(**facts, notes=tuple(notes)), {})
+    notes.append("The layers below the last one were trained with the left-out classes too, which flatters these figures.")
+    measured = _measured(fit, select, groups)
+    facts |= {"measured": measured, "left_out": tuple(tuple(ids[label] for label in group) for group in groups)}
+    best = max(measured, key=lambda one: one.auroc)
     if best.auroc < LEAST_AUROC:
         notes.append(f"No method told pictures of left-out classes apart well enough (AUROC {best.auroc:.3f} at best).")
-        return Trust(Confidence(**facts | {"notes": tuple(notes)}, measured=measured, left_out=left_out), {})
+        return Trust(Confidence(**facts, notes=tuple(notes)), {})
     method = best.method
     arrays = _gaussian(fit) if method == "distance" else {}
     known = familiarity(method, select.logits, select.features, arrays)
@@ -86,7 +87,7 @@ def fit_trust(network: Network, run: Run, source: Source, engine: Engine) -> Tru
         for what, strange in _strange(network, run.record.data.is_demo, engine)
     }
     levels = tuple(float(level) for level in np.quantile(known, np.linspace(0, 1, LEVELS)))
-    return Trust(Confidence(**facts, method=method, measured=measured, left_out=left_out, levels=levels, beside=beside), arrays)
+    return Trust(Confidence(**facts, method=method, levels=levels, beside=beside, notes=tuple(notes)), arrays)
 
 
 def _seen(network: Network, run: Run, source: Source, engine: Engine) -> tuple[_Seen, _Seen]:

@@ -57,6 +57,11 @@ class Confidence(Frozen):
     notes: tuple[str, ...] = ()
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether a temperature was fitted; else it is 1, and probabilities are as they come."""
+        return self.temperature != 1
+
+    @property
     def chosen(self) -> Measured | None:
         """How good the method in use is."""
         return next((one for one in self.measured if one.method == self.method), None)

@@ -89,7 +89,7 @@ class _Show:
         found = Exhibits(
             run_id=run_id,
             made=now(),
-            heat_method=method(title(self.network, last.path), *last.shape[1:]) if last else NO_CONVOLUTION,
+            heat_method=f"{method(title(self.network, last.path), *last.shape[1:])}, for the class answered" if last else NO_CONVOLUTION,
             filters=filters[0] if filters else None,
             heat_maps=self._heat_maps(choice.heat, last) if last else (),
             ways=self._ways(choice.ways, parts) if parts else (),

@@ -32,7 +32,7 @@ def grad_cam(network: nn.Module, layer: nn.Module, pictures: Tensor, targets: li
 
 def method(title: str, rows: int, columns: int) -> str:
     """What `grad_cam` did, in words."""
-    return f"Grad-CAM (captum {version('captum')}) of the last convolution, {title}, {rows} x {columns}, for the class answered"
+    return f"Grad-CAM (captum {version('captum')}) of the last convolution, {title}, {rows} x {columns}"
 
 
 def _scaled(heat: Tensor) -> NDArray[np.uint8]:

@@ -83,12 +83,17 @@ def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2, paper:
     return made
 
 
+def kernel_picture(kernel: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A kernel, (3, h, w), as a picture (h, w, 3), its lowest value 0 and its highest 255."""
+    low, high = float(kernel.min()), float(kernel.max())
+    scaled: NDArray[np.uint8] = (255 * (kernel - low) / ((high - low) or 1)).round().astype(np.uint8).transpose(1, 2, 0)
+    return scaled
+
+
 def filter_tiles(kernels: NDArray[np.float32], most: int, side_px: int = 24) -> list[NDArray[np.uint8]]:
     """Kernels, (n, 3, h, w), as pictures, each scaled to its own range and enlarged without smoothing."""
     tiles = []
-    for kernel in kernels[:most]:
-        low, high = float(kernel.min()), float(kernel.max())
-        scaled = (255 * (kernel - low) / ((high - low) or 1)).round().astype(np.uint8).transpose(1, 2, 0)
+    for scaled in map(kernel_picture, kernels[:most]):
         times = max(1, side_px // max(scaled.shape[:2]))
         tiles.append(scaled.repeat(times, axis=0).repeat(times, axis=1))
     return tiles

@@ -1,6 +1,5 @@
 """Looking into a model: heat maps, the way through its layers, its first filters. Each runs in the model's own thread."""
 
-import base64
 import io
 from collections.abc import Iterable
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tench.report.pictures import kernel_picture, png_uri
 from tench.serve import answers as said
 from tench.serve.models import Inside, Served
 from tench.serve.refusals import Refusal
@@ -41,9 +41,7 @@ def _grad_cam(model: Served, inside: Inside, pixels: NDArray[np.uint8], target: 
     outputs = getattr(model.answering, "outputs", None)
     row = target if outputs is None else outputs[target]
     heat = grad_cam(inside.network, inside.last.module, as_batch(pixels[None], inside.network), [row])[0]
-    # The words end with the class that reports look at; here it may be any.
-    words = method(title(inside.network, inside.last.path), *inside.last.shape[1:]).removesuffix(", for the class answered")
-    return heat, words
+    return heat, method(title(inside.network, inside.last.path), *inside.last.shape[1:])
 
 
 def _covered(model: Served, pixels: NDArray[np.uint8], target: int) -> tuple[NDArray[np.uint8], str]:
@@ -75,20 +73,14 @@ def filters(model: Served) -> said.Filters:
     if found is None:
         raise Refusal(404, "no_filters", f"{model.answering.name} has no first convolution that can be seen.")
     title, kernels = found
-    return said.Filters(title=title, filters=pngs(_as_picture(kernel) for kernel in kernels[:MOST_FILTERS]))
-
-
-def _as_picture(kernel: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A kernel, float (3, height, width), as uint8 (height, width, 3), its lowest value 0 and its highest 255."""
-    low, high = float(kernel.min()), float(kernel.max())
-    return np.round((kernel.transpose(1, 2, 0) - low) / ((high - low) or 1) * 255).astype(np.uint8)
+    return said.Filters(title=title, filters=pngs(kernel_picture(kernel) for kernel in kernels[:MOST_FILTERS]))
 
 
 def png(pixels: NDArray[np.uint8]) -> str:
     """Grey (height, width) or RGB (height, width, 3) pixels as a PNG in a data: address."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return png_uri(content.getvalue())
 
 
 def pngs(pictures: Iterable[NDArray[np.uint8]]) -> list[str]:

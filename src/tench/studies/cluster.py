@@ -146,11 +146,16 @@ class _Sender:
 
 
 def _files(runs: Path) -> Iterator[tuple[str, Path]]:
-    """Names within a run's folder, and paths, of what belongs to a run: no lock, nothing half written. There is one run at most."""
+    """Names below a task's runs folder, and paths, of what belongs to its run; there is one at most."""
     for record in runs.glob(f"*/{RECORD}"):
-        for path in record.parent.rglob("*"):
-            if path.is_file() and path.name != "lock" and not path.name.startswith("."):
-                yield path.relative_to(runs).as_posix(), path
+        yield from _files_of(record.parent)
+
+
+def _files_of(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The same of one run's folder: no lock, nothing half written."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "lock" and not path.name.startswith("."):
+            yield path.relative_to(folder.parent).as_posix(), path
 
 
 def _task(entry: Entry, title: str, carry: Carry, code: str, shelf: Any) -> str:
@@ -207,7 +212,7 @@ def on_cluster(
         code, waiting = code_identity(), {}
         for title, entry in entries:
             if begun := entry.unfinished(before):
-                files = {f"{begun.id}/{name.partition('/')[2]}": path.read_bytes() for name, path in _files_of(begun)}
+                files = {name: path.read_bytes() for name, path in _files_of(begun.folder)}
                 ray.get(shelf.put.remote(entry.identity, files, list(files)))
             needs = {"num_cpus": entry.plan.engine.threads, "num_gpus": int(entry.plan.engine.device.startswith("cuda"))}
             waiting[task.options(**needs, max_retries=RETRIES).remote(entry, title, carry, code, shelf)] = title, entry
@@ -224,10 +229,6 @@ def on_cluster(
                         yield entry, error.cause if isinstance(error.cause, TenchError) else TrainingError(f"{title}: {error.cause}.")
                     except RayError as error:
                         yield entry, TrainingError(f"{title} ended {RETRIES + 1} times with its worker: {error}. Its checkpoints are kept.")
-
-
-def _files_of(run: Run) -> Iterator[tuple[str, Path]]:
-    return ((name, path) for name, path in _files(run.folder.parent) if name.startswith(f"{run.folder.name}/"))
 
 
 def _bring(delivery: Delivery, runs: Path, watcher: Watcher, holding: set[str], held: ExitStack) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tench.confidence.fit import BESIDE, MOST_A_CLASS
+from tench.confidence.fit import BESIDE
 from tench.config import Engine, Preprocessing, TransferOptions, load_recipe
 from tench.data.cache import decoding_s
 from tench.data.roles import roles
@@ -116,9 +116,8 @@ def _transfer_s(plan: Plan, weights: Path) -> float:
         computer.of(noise, np.arange(BATCH))
         picture_s = (time.perf_counter() - began) / BATCH
     parts, classes = roles(plan.source, plan.rules, plan.options), len(plan.source.classes)
-    again = min(len(parts.fit), MOST_A_CLASS * classes) + min(len(parts.select), MOST_A_CLASS * classes) + 2 * BESIDE
     heads_s = _head_s(len(parts.fit), width, classes) * len(HOLDS) * (1 + DRAWS * sum(SHARES))
-    return decoding_s(plan.source, p) + picture_s * (len(plan.source.pictures) + again) + heads_s + SHOWING_S
+    return decoding_s(plan.source, p) + picture_s * (len(plan.source.pictures) + 2 * BESIDE) + heads_s + SHOWING_S
 
 
 def _head_s(n: int, width: int, classes: int) -> float:
