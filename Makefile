@@ -2,28 +2,33 @@
 # make test       set everything up and run the tests (minutes, no root)
 # make test-all   the tests, the slow ones included
 # make check      lint, format and types
+# make soak       hundreds of short trainings, many killed at random: nothing may be lost (10 minutes; ARGS="--minutes 60")
 # make dist       a wheel and an sdist in dist/
 # Options for the main job: make run ARGS="--data photographs/ --epochs 3"
+# LOCK=.ci/requirements.txt installs exactly those files, checked by hash (CPython 3.11, Linux, x86-64); without it the ranges of pyproject.toml hold
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+LOCK ?=
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(JOBS)
 .DEFAULT_GOAL := run
-.PHONY: run test test-all check dist clean
+.PHONY: run test test-all check soak dist clean
 
 # The stamps are made again when what is to be installed changes. The install is editable: sources need no new one.
 # pip comes last into a venv, so where it is missing the venv was broken off, and is made again.
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tench needs Python 3.11 or newer; name one by make PYTHON=python3.12")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(if $(LOCK),$(PIP) --require-hashes --requirement $(LOCK))
+	$(PIP) $(if $(LOCK),--no-deps --no-build-isolation) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(if $(LOCK),,$(PIP) --editable '.[dev]')
 	touch $@
 
 run: $(VENV)/.installed
@@ -43,9 +48,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+soak: $(VENV)/.installed-dev
+	$(BIN)/python bench/soak.py $(ARGS)
+
 dist: $(VENV)/.installed-dev
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build $(if $(LOCK),--no-isolation) --outdir dist
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tench.runtime import used_by_others
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 BUSY_SHARE = 0.15
@@ -29,24 +31,9 @@ def arguments(description: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
-def busy_share(seconds: float = 2.0) -> float:
-    """Share of the processors in use by anything, over `seconds`; 0 where the system does not tell."""
-
-    def idle_and_all() -> tuple[int, int]:
-        numbers = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-        return numbers[3] + numbers[4], sum(numbers)
-
-    if not Path("/proc/stat").exists():
-        return 0.0
-    idle, everything = idle_and_all()
-    time.sleep(seconds)
-    idle_after, everything_after = idle_and_all()
-    return 1 - (idle_after - idle) / max(everything_after - everything, 1)
-
-
 def refuse_if_busy(allowed: bool) -> float:
     """Leave with a message where the machine does something else, unless `allowed`; returns the share in use."""
-    share = busy_share()
+    share = used_by_others(2.0)
     if share > BUSY_SHARE and not allowed:
         sys.exit(f"Other work uses {share:.0%} of this machine: what is timed now would say nothing. Stop it, or give --busy.")
     return share

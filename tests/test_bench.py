@@ -44,6 +44,7 @@ def test_every_benchmark_says_what_it_does(script: Path) -> None:
         "frontier": "with records of runs",
         "mirrored": "its mirror image averaged",
         "screenshots": "of demo pictures alone",
+        "soak": "many killed at random and resumed",
     }
     expected = of_records.get(script.stem, "how often each arm is run, in turn")
     assert expected in done.stdout
@@ -53,7 +54,7 @@ def test_every_benchmark_says_what_it_does(script: Path) -> None:
 
 
 def test_a_busy_machine_is_refused(harness: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "busy_share", lambda: 0.6)
+    monkeypatch.setattr(harness, "used_by_others", lambda seconds: 0.6)
     with pytest.raises(SystemExit, match="Other work uses 60% of this machine"):
         harness.refuse_if_busy(False)
     assert harness.refuse_if_busy(True) == 0.6

@@ -261,6 +261,22 @@ def drawn(table: Any) -> str:
     return console.export_text()
 
 
+def test_in_a_narrow_terminal_columns_give_way_and_are_named_and_notes_come_below() -> None:
+    pretrained = record("googlenet", result=result_of(98, unseen=score(49, 50)), notes=("stopped early",))
+    table = results_table([record("a network with quite a long name", 66), pretrained])
+    wide = drawn(table)
+    assert "No room here" not in wide
+    for width in (60, 80, 100):
+        console = Console(width=width, file=io.StringIO(), record=True)
+        console.print(as_rich(table))
+        text = console.export_text()
+        assert "66.00 (56.28 to 74.54)" in text, "the figures stay, and stay whole"
+        assert "MACs" in text.split("No room here for: ")[1]
+        grid = [line for line in text.splitlines() if line.startswith(("│", "┃"))]
+        assert len(grid) <= 8, "no column is squeezed to a letter a line"
+        assert "googlenet, seed 0: stopped early" in text, "what the notes say is never left out"
+
+
 def test_csv_and_json_hold_every_figure_unrounded() -> None:
     pretrained = record("googlenet", result=result_of(98, unseen=score(49, 50)), network={"weights_sha256": "f" * 64})
     table = results_table([record("a", 66), pretrained])

@@ -16,6 +16,12 @@ from tench.predict import recogniser
 from tench.records import Run
 
 
+def test_whether_it_learnt_from_drawings_is_known(trained: Run, tiny_net: Path, tmp_path: Path) -> None:
+    drawn = tench.train(tiny_net, "pictograms", runs=tmp_path, epochs=1, share=0.02, batch_size=8, device="cpu", threads=1, exhibits=False)
+    assert tench.load(drawn).learnt_from_drawings
+    assert not tench.load(trained).learnt_from_drawings
+
+
 def test_what_is_predicted_is_what_the_run_scored(trained: Run, tiny_folder: Path) -> None:
     used, found = tench.load(trained), trained.predictions()
     for row in range(0, 30, 7):

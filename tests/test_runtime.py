@@ -7,7 +7,17 @@ import pytest
 
 from tench.config import Engine
 from tench.errors import UsageError
-from tench.runtime import choose_engine, code_identity, core_count, cpu_count, derived_seed, machine_facts, tune_process, versions
+from tench.runtime import (
+    choose_engine,
+    code_identity,
+    core_count,
+    cpu_count,
+    derived_seed,
+    machine_facts,
+    tune_process,
+    used_by_others,
+    versions,
+)
 
 
 def test_derived_seeds_depend_on_every_part_and_fit_torchs_generator() -> None:
@@ -64,6 +74,16 @@ def test_tuning_is_linux_with_glibc_only_and_can_be_turned_off(monkeypatch: pyte
 def test_tuning_works_here_in_a_process_of_its_own() -> None:
     script = "import os; from tench.runtime import tune_process; print(tune_process(), os.environ.get('THP_MEM_ALLOC_ENABLE'))"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).split() == ["True", "1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from Linux's /proc/stat")
+def test_processors_used_by_others_are_seen() -> None:
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert 0 < used_by_others() <= 1
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_what_a_record_says_of_machine_and_code() -> None:

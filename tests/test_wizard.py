@@ -229,6 +229,10 @@ def test_without_weights_a_network_of_ones_own_is_proposed_and_how_to_get_weight
     text = said(of_proposal(proposal))
     assert "`tench weights get googlenet`" in text
     assert "What to expect" not in text
+    assert "--minutes" not in text
+    proposal = proposed(discs(tmp_path / "again"), tmp_path, minutes=1e-9)
+    assert proposal.steps[0].plan.options.epochs == 1
+    assert "longer than the time given by --minutes" in said(of_proposal(proposal))
 
 
 @pytest.mark.usefixtures("pretrained")

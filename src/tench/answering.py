@@ -81,6 +81,8 @@ class Answering(ABC):
     """Its temperature, and what it takes for strange; None: probabilities are as they come, and nothing is called strange."""
     pretrained_on: str | None
     """What the weights it was made from were trained on, such as "ImageNet-1k"; None: it was trained from scratch."""
+    learnt_from_drawings: bool
+    """Whether the pictures of its last training were drawn by tench: its answers say nothing of photographs then."""
     run: Run | None = None
     """The run it is from, where that is at hand."""
 

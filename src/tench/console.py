@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tench.comparison import duration
+from tench.runtime import used_by_others
 from tench.training.loop import Watcher
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tench.training.checkpoint import Progress
 
 HEADING = f"{'epoch':>9} {'loss':>8} {'fit':>7} {'select':>8} {'select':>7} {'rate':>9} {'pictures/s':>11} {'time':>10}"
+
+BUSY_SHARE = 0.3
+"""Of the processors, used by others, from which on it is said that fewer threads may be faster. One of two cores is 0.5."""
 
 
 class Teller(Watcher):
@@ -39,10 +43,18 @@ class Teller(Watcher):
         if run.record.engine.get("device") == "cpu" and not self.said_cpu:
             self.say("No GPU is in use: everything runs on the CPU.")
             self.said_cpu = True
+            self._say_if_busy(run.record.engine.get("threads", 1))
         self.say(f"{run.id}: epochs at most: {epochs}, steps in each: {steps_per_epoch}{going_on}")
         self.say(HEADING)
         if self.console.is_terminal:
             self._start_bar()
+
+    def _say_if_busy(self, threads: int) -> None:
+        if threads > 1 and (share := used_by_others()) > BUSY_SHARE:
+            self.say(
+                f"Other programs use {share:.0%} of this machine's processors. Threads that wait for each other then lose much:"
+                f" with --threads {max(1, threads // 2)} it may go faster (docs/speed.md has measurements)."
+            )
 
     def _start_bar(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

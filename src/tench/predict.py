@@ -43,6 +43,7 @@ class Recogniser(Answering):
     outputs: tuple[int, ...] | None = None
     trust: Trust | None = None
     pretrained_on: str | None = None
+    learnt_from_drawings: bool = False
 
     def look(self, pixels: NDArray[np.uint8], features: bool = False) -> Seen:
         """See `Answering.look`."""
@@ -97,7 +98,17 @@ def recogniser(
 def _of_run(run: Run, engine: Engine) -> Recogniser:
     module = trained(run, engine)
     facts, trust = run.record, read_trust(run.folder)
-    return Recogniser(run.id, module, module.preprocessing, facts.data.classes, engine, run, None, trust, facts.network.pretrained_on)
+    return Recogniser(
+        name=run.id,
+        module=module,
+        preprocessing=module.preprocessing,
+        classes=facts.data.classes,
+        engine=engine,
+        run=run,
+        trust=trust,
+        pretrained_on=facts.network.pretrained_on,
+        learnt_from_drawings=facts.data.is_demo,
+    )
 
 
 def _pretrained(reference: str, weights: Path | None, classes: Classes, engine: Engine) -> Recogniser:

@@ -209,10 +209,19 @@ def test_data_info_and_check(tench_: Any, tiny_folder: Path, tmp_path: Path) -> 
     shutil.copy(folder / "train" / "red" / "000.png", folder / "val" / "red" / "twice.png")
     (folder / "train" / "red" / "empty.png").touch()
     code, out, _ = tench_("data", "check", "--data", folder)
-    assert code == 0
+    assert code == 1
     assert "train/red/000.png = val/red/twice.png" in out
     assert "1 unusable, 1 both in training and validation" in out
+    assert "with --skip-bad it leaves them out" in out
     assert "Nearly identical pairs: 0 in training and validation, 0 within one of them." in out
+    assert tench_("data", "check", "--data", tiny_folder)[0] == 0
+    torn = Path(shutil.copytree(tiny_folder, tmp_path / "torn"))
+    shutil.copy(torn / "train" / "red" / "000.png", torn / "train" / "blue" / "again.png")
+    code, out, _ = tench_("data", "check", "--data", torn)
+    assert code == 1
+    assert "identical, in two classes: train/blue/again.png = train/red/000.png" in out
+    code, out, _ = tench_("data", "check", "--data", torn, "--format", "json")
+    assert (code, json.loads(out)["in_two_classes"]) == (1, [["train/blue/again.png", "train/red/000.png"]])
 
 
 def test_data_check_finds_nearly_identical_pictures(tench_: Any, tiny_folder: Path, tmp_path: Path) -> None:
@@ -241,6 +250,23 @@ def test_data_check_finds_nearly_identical_pictures(tench_: Any, tiny_folder: Pa
     listed.write_text("\n".join(lines), encoding="utf-8")
     out = tench_("data", "check", "--data", folder, "--seen-hashes", listed)[1]
     assert "Never seen in pretraining: 1 training, 31 validation pictures." in out
+
+
+def test_no_answer_is_shown_as_certain_and_what_learnt_from_drawings_says_so(
+    tench_: Any, tiny_net: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tench.cli.using import _certainty
+
+    assert [_certainty(p) for p in (0.0, 0.00004, 0.0001, 0.5, 0.9999, 0.99996, 1.0)] == [
+        *("< 0.01", "< 0.01", "0.01", "50.00", "99.99", "> 99.99", "> 99.99")
+    ]
+    how = ("--data", "pictograms", "--share", "0.02", "--batch-size", "8", "--epochs", "1", "--no-exhibits", "--format", "json", "--quiet")
+    run = json.loads(tench_("train", tiny_net, *how)[1])["run_id"]
+    photo = tiny_folder / "val" / "red" / "000.png"
+    assert "learnt from tench's own drawings: of photographs its answers say nothing" in tench_("predict", run, photo)[1]
+    assert "uczyła się na rysunkach" in tench_("predict", run, photo, "--lang", "pl")[1]
+    _, out, err = tench_("predict", run, photo, "--format", "json")
+    assert json.loads(out) and "drawings" in err
 
 
 def test_rows_of_a_study_may_have_commas_in_their_names() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tench.data.overlap import Shared, between, between_roles, duplicates
+from tench.data.overlap import Doubles, Shared, between, between_roles, duplicates
 from tench.data.sources import Picture
 
 
@@ -37,5 +37,7 @@ def test_roles_that_are_the_same_by_rule_are_passed_over() -> None:
 
 
 def test_duplicates() -> None:
-    assert duplicates([COPY_OF_B, A, NEW, B]) == [("train/a/2.png", "val/a/9.png")]
+    assert duplicates([COPY_OF_B, A, NEW, B]) == [Doubles(("train/a/2.png", "val/a/9.png"), contradict=False)]
+    torn = picture("train/b/2.png", "bb", 1)
+    assert duplicates([B, torn]) == [Doubles(("train/a/2.png", "train/b/2.png"), contradict=True)]
     assert duplicates([A, B, C]) == []

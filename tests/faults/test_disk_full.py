@@ -73,7 +73,7 @@ def test_a_training_on_a_full_disk_loses_nothing_and_goes_on_with_room(
     assert nursery.run(words=command, environment={"TENCH_RUNS": str(tmp_path / "whole")}, output=tmp_path / "whole.txt") == 0
     (whole,) = list_runs(tmp_path / "whole").runs
     stages: set[str] = set()
-    for number, room_kib in enumerate([0, 4, 8, 12, 16, 20, 28, 36, 44, 52, 64, 80, 96, 112, 128, 160, 192, 256, 512]):
+    for number, room_kib in enumerate([0, 8, 12, 20, 36, 52, 80, 112, 160, 256, 512]):
         shutil.rmtree(runs, ignore_errors=True)
         filler, said = fill(small_disk, room_kib), tmp_path / f"said-{number}.txt"
         code = nursery.run(words=command, environment={"TENCH_RUNS": str(runs)}, output=said)

@@ -102,7 +102,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "a pickle": lambda path: path.write_bytes(b"\x80\x04cos\nsystem\n(S'exit 1'\ntR."),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
-    "[]": lambda path: path.write_bytes(b"[]"),
     "null": lambda path: path.write_bytes(b'{"progress": null, "sha256": null}'),
     "too deep": lambda path: path.write_bytes(b"[" * 100_000),
 }
@@ -281,3 +280,13 @@ def test_memory_that_runs_out_all_the_same_names_a_smaller_batch_and_goes_on(ten
     child = tench_.start("resume", run.id, "--no-exhibits")
     assert child.began(), tench_.said.read_text()
     child.kill()
+
+
+def test_without_a_gpu_it_runs_on_the_cpu_and_says_so_once(tench_: Trainer) -> None:
+    study = tench_.net.with_name("mine.toml")
+    study.write_text(f'title = "Mine"\n[options]\nepochs = 1\nbatch_size = 8\n[[row]]\nname = "a"\nnetwork = "{tench_.net}"\n')
+    code, text = tench_("study", study, "--data", tench_.data, "--seeds", "0-2", "--threads", "1", "--no-exhibits", "--device", "cpu")
+    assert code == 0, text
+    assert text.count("No GPU is in use: everything runs on the CPU.") == 1
+    code, text = tench_(*tench_.words(seed=9), "--quiet")
+    assert "No GPU" not in text

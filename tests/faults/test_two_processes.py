@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tench.records import Run, list_runs
 
 KILLED = -9
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")

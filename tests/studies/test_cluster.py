@@ -68,15 +68,43 @@ def test_anything_else_is_refused(on: str) -> None:
 
 def test_the_shelf_delivers_what_is_new_once_and_forgets_what_is_gone() -> None:
     shelf = Shelf()
-    shelf.put("k", {"r/a": b"1", "r/b": b"2"}, ["r/a", "r/b"])
+    assert shelf.put("k", "try", {"r/a": b"1", "r/b": b"2"}, ["r/a", "r/b"])
     shelf.say("well")
     first = shelf.fetch()
     assert (first.changed, first.gone, first.said) == ({"k": {"r/a": b"1", "r/b": b"2"}}, {"k": []}, ("well",))
     assert shelf.fetch().changed == {}
-    shelf.put("k", {"r/a": b"3"}, ["r/a"])
-    assert shelf.get("k") == {"r/a": b"3"}
+    assert shelf.put("k", "try", {"r/a": b"3"}, ["r/a"])
     second = shelf.fetch()
     assert (second.changed, second.gone) == ({"k": {"r/a": b"3"}}, {"k": ["r/b"]})
+    assert shelf.begin("k", "try") == {"r/a": b"3"}
+    shelf.forget("k")
+    assert shelf.begin("k", "try") == {}
+    folder = Path(shelf.folder.name)
+    shelf.close()
+    assert not folder.exists()
+
+
+def test_of_two_tries_of_a_run_the_shelf_listens_to_the_later_one() -> None:
+    shelf = Shelf()
+    assert shelf.begin("k", "first") == {}
+    assert shelf.put("k", "first", {"r/a": b"1"}, ["r/a"])
+    assert shelf.begin("k", "second") == {"r/a": b"1"}
+    assert not shelf.put("k", "first", {"r/a": b"old"}, ["r/a"]), "its machine was given up, and has come back"
+    assert shelf.put("k", "second", {"r/a": b"2"}, ["r/a"])
+    assert shelf.fetch().changed == {"k": {"r/a": b"2"}}
+
+
+def test_what_is_too_much_for_one_delivery_comes_a_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.studies.cluster.MOST_BYTES", 10)
+    shelf = Shelf()
+    for key in "abc":
+        shelf.put(key, "try", {"r/large": bytes(6), "r/small": b"1"}, ["r/large", "r/small"])
+    deliveries = [shelf.fetch(), shelf.fetch()]
+    assert [sorted(one.changed) for one in deliveries] == [["a", "b"], ["c"]]
+    assert [one.whole for one in deliveries] == [False, True]
+    assert all(files.keys() == {"r/large", "r/small"} for one in deliveries for files in one.changed.values()), (
+        "a run's files come together"
+    )
 
 
 def test_without_ray_it_says_what_to_install(tiny_net: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -278,6 +278,20 @@ def test_only_every_nth_epoch_and_the_last_are_validated(plan_of: Any, tmp_path:
     assert len([text for text in told if "/5" in text]) == 5
 
 
+@pytest.mark.parametrize(("threads", "share", "said"), [(2, 0.5, True), (2, 0.1, False), (1, 0.9, False)])
+def test_beside_other_work_fewer_threads_are_advised_once(
+    plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, share: float, said: bool
+) -> None:
+    monkeypatch.setenv("TENCH_CACHE", str(tmp_path / "cache"))  # no trial of another test's is remembered: it has its own threads
+    monkeypatch.setattr("tench.console.used_by_others", lambda: share)
+    told: list[str] = []
+    teller = Teller(Console(file=StringIO(), width=120))
+    teller.say = told.append  # type: ignore[method-assign]
+    for seed in (0, 1):
+        train(dataclasses.replace(plan_of(epochs=1, seed=seed), engine=Engine(threads=threads)), tmp_path, teller)
+    assert sum("with --threads 1 it may go faster" in text for text in told) == said
+
+
 def test_r2018b_keeps_the_last_weights_and_stops_on_its_test_pictures(plan_of: Any, tmp_path: Path) -> None:
     run = train(plan_of("r2018b", epochs=2), tmp_path)
     assert "stopped on its test pictures" in run.record.notes

@@ -40,6 +40,7 @@ class Bundle(Answering):
     classes: tuple[ClassFacts, ...]
     trust: Trust | None
     pretrained_on: str | None
+    learnt_from_drawings: bool
     facts: BundleFacts
     compute: Session
 
@@ -73,7 +74,8 @@ def load_bundle(path: str | Path, threads: int | None = None) -> Bundle:
         trust = trust_of(checked[CONFIDENCE], checked[ARRAYS])
         with np.load(io.BytesIO(checked[GOLDEN]), allow_pickle=False) as golden:
             pictures, logits = golden["pictures"], golden["logits"]
-        bundle = Bundle(facts.run_id, facts.preprocessing, facts.classes, trust, facts.network.pretrained_on, facts, compute)
+        origin = facts.network.pretrained_on, facts.data.is_demo
+        bundle = Bundle(facts.run_id, facts.preprocessing, facts.classes, trust, *origin, facts, compute)
         difference = _difference(bundle.look(pictures).logits, logits)
     except Exception as error:  # ONNX Runtime raises its own kinds, and damaged arrays nearly every other
         raise RecordError(f"{where} cannot be used: {type(error).__name__}: {error} Get the bundle again, or export it anew.") from error

@@ -105,6 +105,7 @@ def check(data: DataOption = None, seen_hashes: SeenHashesOption = None, format:
     """Look for pictures that cannot be used, and for identical and nearly identical ones, above all between training and test.
 
     Nearly identical: the same photograph recompressed, rescaled, brighter or darker, mirrored, or cropped by up to 5 % of a side.
+    The exit code is 1 where a picture cannot be used, is both in training and validation, or stands in two classes.
     """
     from tench.data.alike import near_duplicates
     from tench.data.overlap import between, duplicates
@@ -117,12 +118,15 @@ def check(data: DataOption = None, seen_hashes: SeenHashesOption = None, format:
     alike = near_duplicates(source)
     across = [pair for pair in alike if split_of[pair.first] != split_of[pair.second]]
     within = [pair for pair in alike if split_of[pair.first] == split_of[pair.second]]
+    torn = [one.names for one in doubles if one.contradict]
+    code = int(bool(source.skipped or shared or torn))
     if format is Format.json:
         show_json(
             {
                 "unusable": [{"name": name, "reason": reason} for name, reason in source.skipped],
                 "in_training_and_validation": [{"train": pair.first, "val": pair.second} for pair in shared],
-                "identical": [list(names) for names in doubles],
+                "identical": [list(one.names) for one in doubles],
+                "in_two_classes": [list(names) for names in torn],
                 "alike_in_training_and_validation": [
                     {"train": pair.first, "val": pair.second, "likeness": pair.likeness, "mirrored": pair.mirrored} for pair in across
                 ],
@@ -131,13 +135,13 @@ def check(data: DataOption = None, seen_hashes: SeenHashesOption = None, format:
                 "notes": [{"name": name, "note": note} for name, note in source.notes],
             }
         )
-        return
+        raise typer.Exit(code)
     for name, reason in source.skipped:
         typer.echo(f"unusable: {name} {reason}")
     for pair in shared:
         typer.echo(f"in training and validation: {pair.first} = {pair.second}")
-    for names in doubles:
-        typer.echo("identical: " + " = ".join(names))
+    for one in doubles:
+        typer.echo(("identical, in two classes: " if one.contradict else "identical: ") + " = ".join(one.names))
     for pairs, where in ((across, "in training and validation"), (within, "within one of them")):
         for near in pairs:
             how = ", mirrored" if near.mirrored else ""
@@ -146,13 +150,16 @@ def check(data: DataOption = None, seen_hashes: SeenHashesOption = None, format:
         typer.echo(f"note: {name} {note}")
     typer.echo(
         f"{len(source.skipped):,} unusable, {len(shared):,} both in training and validation,"
-        f" {len(doubles):,} contents that occur more than once."
+        f" {len(doubles):,} contents that occur more than once ({len(torn):,} in two classes)."
         f" Nearly identical pairs: {len(across):,} in training and validation, {len(within):,} within one of them."
     )
     if never_seen := _never_seen(source):
         typer.echo("Never seen in pretraining: " + ", ".join(f"{n:,} {split}" for split, n in never_seen.items()) + " pictures.")
     else:
         typer.echo("Which pictures a pretrained network had seen is not known; --seen-hashes FILE says it.")
+    if source.skipped:
+        typer.echo("Training refuses the unusable ones; with --skip-bad it leaves them out and records which.")
+    raise typer.Exit(code)
 
 
 def _never_seen(source: "Source") -> dict[str, int] | None:

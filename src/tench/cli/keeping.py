@@ -56,19 +56,15 @@ def _facts(run: "Run") -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from tench.comparison.terminal import Fitting
 
-    grid = Table()
-    for head in ("run", "status", "row", "data"):
-        grid.add_column(head)
-    for head in ("top-1, %", "epochs", "created"):
-        grid.add_column(head, justify="right")
+    lines = []
     for row in rows:
         texts = [row["run_id"], row["status"], row["row"] or "", row["data"]]
         score = "" if row["top1"] is None else f"{100 * row['top1']:.2f}"
-        grid.add_row(*map(Text, texts), score, str(row["epochs"] or ""), row["created"][:16].replace("T", " "))
-    show(grid)
+        lines.append([*texts, score, str(row["epochs"] or ""), row["created"][:16].replace("T", " ")])
+    heads = ("run", "status", "row", "data", "top-1, %", "epochs", "created")
+    show(Fitting("", heads, lines, words=frozenset(heads[:4]), whole=frozenset(heads[:2]), spare=("row", "epochs", "data", "created")))
 
 
 @runs_app.command("show")
@@ -95,11 +91,33 @@ def show_one(
         _show_classes(found)
         _show_reliability(found)
     _show_curve(history)
-    typer.echo(f"data {record.data.name}, sha256 {record.data.sha256}")
-    typer.echo(f"rules {record.recipe}; " + ("; ".join(record.rule_differences) or "none differs"))
-    typer.echo("options " + ", ".join(f"{key} {value}" for key, value in record.options.items()))
-    typer.echo(f"machine {record.machine.processor}, {record.machine.cores} cores; torch {record.versions.get('torch')}; {record.created}")
-    typer.echo(f"folder {found.folder}")
+    _show_origin(found)
+
+
+def _show_origin(run: "Run") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    record = run.record
+    facts = {
+        "data": f"{record.data.name}, sha256 {record.data.sha256}",
+        "rules": f"{record.recipe}; " + ("; ".join(record.rule_differences) or "none differs"),
+        **{key.replace("_", " "): _value(value) for key, value in record.options.items()},
+        "machine": f"{record.machine.processor}, {record.machine.cores} cores",
+        "versions": ", ".join(f"{name} {number}" for name, number in record.versions.items()),
+        "begun": record.created,
+        "folder": str(run.folder),
+    }
+    grid = Table.grid(padding=(0, 2))
+    for what, text in facts.items():
+        grid.add_row(Text(what), Text(text, overflow="fold"))
+    show(grid)
+
+
+def _value(value: Any) -> str:
+    """An option for reading."""
+    words = {None: "-", True: "yes", False: "no"}
+    return words[value] if value is None or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _show_classes(run: "Run") -> None:

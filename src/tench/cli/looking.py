@@ -72,17 +72,16 @@ def _list(tables: list["Table"], how: Format) -> None:
     if how is not Format.text:
         show_rows(rows, how)
         return
-    from rich.table import Table as Grid
+    from tench.comparison.terminal import Fitting
 
-    grid = Grid(title=f"{len(rows)} built-in networks", title_justify="left")
-    for head in ("network", "origin"):
-        grid.add_column(head)
-    for head in ("input, px", "classes", "rows", "parameters", "multiply-adds", "receptive field, px"):
-        grid.add_column(head, justify="right")
+    heads = ("network", "origin", "input, px", "classes", "rows", "parameters", "multiply-adds", "receptive field, px")
+    lines = []
     for row in rows:
         counts = f"{row['parameters']:,}", f"{row['macs'] / 1e9:.3f} G", str(row["receptive_field_px"])
-        grid.add_row(row["name"], row["origin"], str(row["input_px"]), str(row["classes"]), str(row["layers"]), *counts)
-    show(grid)
+        lines.append([row["name"], row["origin"], str(row["input_px"]), str(row["classes"]), str(row["layers"]), *counts])
+    names = frozenset(heads[:2])
+    spare = ("receptive field, px", "rows", "classes", "input, px", "origin")
+    show(Fitting(f"{len(rows)} built-in networks", heads, lines, words=names, whole=names, spare=spare))
     typer.echo("published: printed in the study's report; reconstructed: described there only. `tench networks NAME` shows one row by row.")
 
 

@@ -69,6 +69,8 @@ def predict(
         _write_csv(answers)
     elif found.trust and any(answer.is_strange for _, answer in answers):
         typer.echo(found.trust.facts.sentence)
+    if found.learnt_from_drawings:
+        typer.echo(_DRAWINGS[language].format(name=found.name), err=format is not Format.text)
     if failed:
         sys.exit(1)
 
@@ -77,6 +79,17 @@ _STRANGE = {
     Language.en: "Not one of these, it seems: it looks less familiar than {share:.0%} of the pictures that are.",
     Language.pl: "Chyba żadna z nich: obraz wygląda mniej znajomo niż {share:.0%} obrazów tych klas.",
 }
+_DRAWINGS = {
+    Language.en: "{name} learnt from tench's own drawings: of photographs its answers say nothing.",
+    Language.pl: "{name} uczyła się na rysunkach wykonanych przez tench: o zdjęciach jej odpowiedzi nic nie mówią.",
+}
+
+
+def _certainty(probability: float) -> str:
+    """Per cent for reading. No network is certain: what rounds to nothing or to all is not shown as that."""
+    if probability < 0.00005:
+        return "< 0.01"
+    return "> 99.99" if probability >= 0.99995 else f"{100 * probability:.2f}"
 
 
 def _show_answer(photo: str, answer: "Answer", language: Language) -> None:
@@ -85,7 +98,7 @@ def _show_answer(photo: str, answer: "Answer", language: Language) -> None:
     typer.echo(photo)
     for name, guess in zip(names, answer, strict=True):
         bar = "█" * round(guess.probability * BAR)
-        typer.echo(f"  {name:<{width}} {100 * guess.probability:6.2f} %  {bar}")
+        typer.echo(f"  {name:<{width}} {_certainty(guess.probability):>7} %  {bar}")
     if answer.is_strange and answer.familiarity is not None:
         typer.echo("  " + _STRANGE[language].format(share=1 - answer.familiarity))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tench.comparison.pairs import Pair
 from tench.comparison.results import ResultRow, ResultsTable
+from tench.comparison.terminal import Fitting
 from tench.comparison.together import Comparison
 from tench.records import Score
 
@@ -82,17 +83,21 @@ def _cells(table: ResultsTable) -> tuple[list[str], list[list[str]]]:
 
 
 def as_rich(table: ResultsTable) -> "RenderableType":
-    """The table for a rich console, with its title above and its warnings below. Text in brackets is shown, never taken for markup."""
-    from rich.table import Table
-    from rich.text import Text
-
+    """The table for a rich console, with its title above and its warnings below."""
     headings, lines = _cells(table)
-    drawn = Table(title=Text(table.title), caption=Text("\n".join(table.warnings)) if table.warnings else None, caption_justify="left")
-    for heading in headings:
-        drawn.add_column(heading, justify="left" if heading in ("network", "data", "optimizer", "options", "notes") else "right")
-    for row, cells in zip(table.rows, lines, strict=True):
-        drawn.add_row(*(Text(cell) for cell in cells), style="bold" if row.kind == "mean" else "dim" if row.kind == "not run" else "")
-    return drawn
+    return Fitting(
+        title=table.title,
+        headings=headings,
+        lines=lines,
+        words=frozenset(("network", "data", "optimizer", "options", "notes")),
+        spare=("MACs", "parameters", "optimizer", "options", "never seen in pretraining %", "epochs", "time", "report %"),
+        below="notes",
+        warnings=table.warnings,
+        styles=[_STYLES.get(row.kind, "") for row in table.rows],
+    )
+
+
+_STYLES = {"mean": "bold", "not run": "dim"}
 
 
 def as_markdown(table: ResultsTable) -> str:
@@ -180,15 +185,14 @@ _PAIRS_TITLE = "These trained networks, two by two: exact McNemar, p corrected b
 
 def pairs_as_rich(pairs: Sequence[Pair]) -> "RenderableType":
     """All pairs for a rich console."""
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(title=Text(_PAIRS_TITLE.format(_how_many(pairs))))
-    for heading in _PAIR_HEADINGS:
-        drawn.add_column(heading, justify="left" if heading in ("first", "second") else "right")
-    for pair in pairs:
-        drawn.add_row(*(Text(cell) for cell in _pair_cells(pair)), style="bold" if pair.p_holm < 0.05 else "")
-    return drawn
+    return Fitting(
+        title=_PAIRS_TITLE.format(_how_many(pairs)),
+        headings=_PAIR_HEADINGS,
+        lines=[_pair_cells(pair) for pair in pairs],
+        words=frozenset(("first", "second")),
+        spare=("first %", "second %", "p", "pictures", "only first right", "only second right"),
+        styles=["bold" if pair.p_holm < 0.05 else "" for pair in pairs],
+    )
 
 
 def pairs_as_markdown(pairs: Sequence[Pair]) -> str:

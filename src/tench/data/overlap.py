@@ -44,9 +44,22 @@ def between_roles(pictures: Sequence[Picture], roles: Mapping[str, npt.NDArray[n
     return {pair: shared for pair, shared in found.items() if shared}
 
 
-def duplicates(pictures: Iterable[Picture]) -> list[tuple[str, ...]]:
-    """Names of pictures that are identical, a tuple for every content that occurs more than once; all sorted."""
-    names: dict[str, list[str]] = defaultdict(list)
+@dataclass(frozen=True)
+class Doubles:
+    """Pictures with one and the same content: their names, sorted, and whether one of them stands in another class."""
+
+    names: tuple[str, ...]
+    contradict: bool
+
+
+def duplicates(pictures: Iterable[Picture]) -> list[Doubles]:
+    """One for every content that occurs more than once, in the order of the names."""
+    groups: dict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
-        names[picture.sha256].append(picture.name)
-    return sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1)
+        groups[picture.sha256].append(picture)
+    found = [
+        Doubles(tuple(sorted(picture.name for picture in group)), len({picture.label for picture in group}) > 1)
+        for group in groups.values()
+        if len(group) > 1
+    ]
+    return sorted(found, key=lambda doubles: doubles.names)

@@ -109,7 +109,7 @@ class _Seer:
     def filters(self) -> Plate:
         kernels = self.arrays["filters"]
         tiles = filter_tiles(kernels, MOST_FILTERS)
-        pixels = sheet(tiles, FILTER_COLUMNS, gap=5)
+        pixels = sheet(tiles, FILTER_COLUMNS, gap=5, paper=255)
         shown = Shown(png_uri(png(pixels)), pixels, self.words("seeing.filters_alt", n=len(tiles)))
         caption = self.words("seeing.filters", name=self.arm.name, row=self.exhibits.filters, shown=len(tiles), n=len(kernels))
         return Plate("filters", caption, (shown,))

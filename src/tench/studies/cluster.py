@@ -5,11 +5,13 @@ code: a cluster of this machine alone listens on loopback.
 """
 
 import os
+import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,11 @@ from tench.training.loop import Watcher
 RETRIES = 3
 """How often a run is tried again after its worker died."""
 SEND_S = 2.0
-"""Between two looks at what a run has written."""
+"""At least, between two looks at what a run has written."""
+SEND_SHARE = 0.05
+"""Of a worker's time, at most, for sending: where the way to the driver is slow or shared by many, checkpoints go there less often."""
+MOST_BYTES = 2**28
+"""From which on a delivery is closed: the driver's memory holds one at a time."""
 ASK_S = 1.0
 """Between two questions of the driver for what has arrived."""
 
@@ -58,38 +64,71 @@ def cluster_of(on: str) -> Cluster:
 
 
 class Shelf:
-    """An actor that holds the newest files of every run that is going on, for the driver and for whoever tries a run again."""
+    """An actor that holds the newest files of every run that is going on, for the driver and for whoever tries a run again.
+
+    They lie on the disk of its machine: a hundred runs' checkpoints are more than a memory holds. Of two tries of one run only the
+    later one is listened to: the earlier may be on a machine that was given up and has come back.
+    """
 
     def __init__(self) -> None:
-        self.files: dict[str, Files] = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="tench-shelf-")
+        self.tries: dict[str, str] = {}
+        self.names: dict[str, set[str]] = {}
         self.news: dict[str, set[str]] = {}
         self.gone: dict[str, set[str]] = {}
         self.said: list[str] = []
 
-    def put(self, key: str, changed: Files, names: Sequence[str]) -> None:
-        """Files of the run `key` that are new or changed, and the names of all it has now."""
-        held = self.files.setdefault(key, {})
-        missing = held.keys() - set(names)
-        held.update(changed)
-        for name in missing:
-            del held[name]
-        self.news.setdefault(key, set()).update(changed)
-        self.gone.setdefault(key, set()).update(missing)
+    def _place(self, key: str) -> Path:
+        return Path(self.folder.name, key)
 
-    def get(self, key: str) -> Files:
-        """All files of the run `key`."""
-        return dict(self.files.get(key, {}))
+    def begin(self, key: str, attempt: str) -> Files:
+        """All files of the run `key`; from now on only what `attempt` puts there counts."""
+        self.tries[key] = attempt
+        return {name: (self._place(key) / name).read_bytes() for name in self.names.get(key, ())}
+
+    def put(self, key: str, attempt: str, changed: Files, names: Sequence[str]) -> bool:
+        """Files of the run `key` that are new or changed, and the names of all it has now; False where another tries that run now."""
+        if self.tries.setdefault(key, attempt) != attempt:
+            return False
+        held = self.names.setdefault(key, set())
+        missing = held - set(names)
+        _lay_out(self._place(key), changed)
+        for name in missing:
+            (self._place(key) / name).unlink()
+        self.names[key] = (held | changed.keys()) - missing
+        self.news.setdefault(key, set()).update(changed)
+        self.news[key] -= missing
+        self.gone.setdefault(key, set()).update(missing)
+        return True
 
     def say(self, text: str) -> None:
         """Something the user should know."""
         self.said.append(text)
 
     def fetch(self) -> "Delivery":
-        """What has come since the last time."""
-        changed = {key: {name: self.files[key][name] for name in names if name in self.files[key]} for key, names in self.news.items()}
-        delivery = Delivery(changed, {key: sorted(names) for key, names in self.gone.items()}, tuple(self.said))
-        self.news, self.gone, self.said = {}, {}, []
+        """What has come since the last time, of one run after the other; what is more than MOST_BYTES waits for the next time."""
+        changed: dict[str, Files] = {}
+        gone: dict[str, list[str]] = {}
+        size = 0
+        for key in list(self.news):
+            if size >= MOST_BYTES:
+                break
+            changed[key] = {name: (self._place(key) / name).read_bytes() for name in self.news.pop(key)}
+            gone[key] = sorted(self.gone.pop(key, ()))
+            size += sum(map(len, changed[key].values()))
+        delivery = Delivery(changed, gone, tuple(self.said), whole=not self.news)
+        self.said = []
         return delivery
+
+    def forget(self, key: str) -> None:
+        """The run `key` has ended, and all of it was fetched."""
+        shutil.rmtree(self._place(key), ignore_errors=True)
+        for held in (self.tries, self.names, self.news, self.gone):
+            held.pop(key, None)
+
+    def close(self) -> None:
+        """Take the files away."""
+        self.folder.cleanup()
 
 
 @dataclass(frozen=True)
@@ -99,6 +138,8 @@ class Delivery:
     changed: dict[str, Files]
     gone: dict[str, list[str]]
     said: tuple[str, ...]
+    whole: bool = True
+    """Whether nothing waits for the next time."""
 
 
 class _Relay(Watcher):
@@ -123,6 +164,7 @@ class _Sender:
 
     shelf: Any
     key: str
+    attempt: str
     runs: Path
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -140,8 +182,9 @@ class _Sender:
             except FileNotFoundError:
                 continue
             stamps[name] = stamp
-        if changed or stamps.keys() != self.seen.keys():
-            ray.get(self.shelf.put.remote(self.key, changed, list(stamps)))
+        news = changed or stamps.keys() != self.seen.keys()
+        if news and not ray.get(self.shelf.put.remote(self.key, self.attempt, changed, list(stamps))):
+            os._exit(1)  # this machine was given up, and has come back: the run goes on elsewhere
         self.seen = stamps
 
 
@@ -166,9 +209,9 @@ def _task(entry: Entry, title: str, carry: Carry, code: str, shelf: Any) -> str:
         raise TrainingError(f"{os.uname().nodename} has another version of tench than the driver; install the same one on every machine.")
     runs = Path(tempfile.mkdtemp(prefix="tench-"))
     stop = threading.Event()
-    sender = _Sender(shelf, entry.identity, runs)
+    sender = _Sender(shelf, entry.identity, secrets.token_hex(8), runs)
     try:
-        _lay_out(runs, ray.get(shelf.get.remote(entry.identity)))
+        _lay_out(runs, ray.get(shelf.begin.remote(entry.identity, sender.attempt)))
         thread = threading.Thread(target=_keep_sending, args=(sender, stop), daemon=True)
         thread.start()
         try:
@@ -183,8 +226,11 @@ def _task(entry: Entry, title: str, carry: Carry, code: str, shelf: Any) -> str:
 
 
 def _keep_sending(sender: _Sender, stop: threading.Event) -> None:
-    while not stop.wait(SEND_S):
+    took_s = 0.0
+    while not stop.wait(max(SEND_S, took_s / SEND_SHARE)):
+        began = time.monotonic()
         sender.send()
+        took_s = time.monotonic() - began
 
 
 def _lay_out(runs: Path, files: Files) -> None:
@@ -206,23 +252,29 @@ def on_cluster(
     with _connected(cluster, watcher):
         import ray
         from ray.exceptions import RayError, RayTaskError
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        shelf: Any = ray.remote(Shelf).options(num_cpus=0).remote()
+        # On the driver's own machine: a machine that is cut off takes the checkpoints of no other with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        shelf: Any = ray.remote(Shelf).options(num_cpus=0, scheduling_strategy=here).remote()
         task = ray.remote(_task)
         code, waiting = code_identity(), {}
         for title, entry in entries:
             if begun := entry.unfinished(before):
                 files = {name: path.read_bytes() for name, path in _files_of(begun.folder)}
-                ray.get(shelf.put.remote(entry.identity, files, list(files)))
+                ray.get(shelf.put.remote(entry.identity, "before", files, list(files)))
             needs = {"num_cpus": entry.plan.engine.threads, "num_gpus": int(entry.plan.engine.device.startswith("cuda"))}
             waiting[task.options(**needs, max_retries=RETRIES).remote(entry, title, carry, code, shelf)] = title, entry
         with ExitStack() as held:
+            held.callback(_close, shelf)
             holding: set[str] = set()
             while waiting:
                 ended, _ = ray.wait(list(waiting), timeout=ASK_S)
-                _bring(ray.get(shelf.fetch.remote()), runs, watcher, holding, held)
+                while not _bring(ray.get(shelf.fetch.remote()), runs, watcher, holding, held):
+                    pass
                 for reference in ended:
                     title, entry = waiting.pop(reference)
+                    ray.get(shelf.forget.remote(entry.identity))
                     try:
                         yield entry, Run.read(runs / ray.get(reference))
                     except RayTaskError as error:
@@ -231,8 +283,19 @@ def on_cluster(
                         yield entry, TrainingError(f"{title} ended {RETRIES + 1} times with its worker: {error}. Its checkpoints are kept.")
 
 
-def _bring(delivery: Delivery, runs: Path, watcher: Watcher, holding: set[str], held: ExitStack) -> None:
-    """Lay the files into the driver's runs folder, and hold those runs: to others here they are being trained."""
+def _close(shelf: Any) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    with suppress(RayError):  # with the cluster lost there is nothing to close
+        ray.get(shelf.close.remote())
+
+
+def _bring(delivery: Delivery, runs: Path, watcher: Watcher, holding: set[str], held: ExitStack) -> bool:
+    """Lay the files into the driver's runs folder, and hold those runs: to others here they are being trained.
+
+    Returns whether nothing more waits.
+    """
     for text in delivery.said:
         watcher.say(text)
     for key, files in delivery.changed.items():
@@ -242,6 +305,7 @@ def _bring(delivery: Delivery, runs: Path, watcher: Watcher, holding: set[str], 
         for folder in {name.partition("/")[0] for name in files} - holding:
             held.enter_context(Run.read(runs / folder).held())
             holding.add(folder)
+    return delivery.whole
 
 
 @contextmanager
@@ -256,13 +320,19 @@ def _connected(cluster: Cluster, watcher: Watcher) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing reaches the network unless the user asks for it
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
-        ray.init(include_dashboard=False, **quiet)
+        ray.init(address="local", include_dashboard=False, **quiet)  # not one that `ray start` left on this machine
     else:
         if "127.0.0.1" not in cluster.address and "localhost" not in cluster.address:
             watcher.say(
                 f"{cluster.address} is not this machine alone: whoever reaches a Ray port can run code there. Keep it behind a firewall."
             )
-        ray.init(address=cluster.address, **quiet)
+        try:
+            ray.init(address=cluster.address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:  # Ray's own kinds of "nobody is there" and "not you"
+            raise ConfigError(
+                f"No Ray cluster can be joined at {cluster.address}: {str(error).strip()} Is one running there (`ray status`), and has this"
+                " shell its token (RAY_AUTH_MODE and RAY_AUTH_TOKEN, as where it was started)?"
+            ) from None
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """What is in a folder of class folders: pictures a class, unusable files, doubles, imbalance. What cannot be used is refused."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,20 +65,17 @@ def look(place: str | Path, name: str | None = None) -> Look:
     return Look(
         source=source,
         counts={entry.id: labels[label] for label, entry in enumerate(source.classes)},
-        copies=tuple(duplicates(source.pictures)),
+        copies=tuple(one.names for one in duplicates(source.pictures)),
         leaking=tuple(between(split["train"], split["val"])),
         alike=tuple(near_duplicates(source)),
     )
 
 
 def _refuse_two_classes(source: Source) -> None:
-    by_content: dict[str, list[Picture]] = defaultdict(list)
-    for picture in source.pictures:
-        by_content[picture.sha256].append(picture)
-    torn = [group for group in by_content.values() if len({picture.label for picture in group}) > 1]
+    torn = [" = ".join(one.names) for one in duplicates(source.pictures) if one.contradict]
     if torn:
         raise DataError(
-            f"{source.name}: the same picture lies in folders of different classes:{_lines(_names(group) for group in torn)}\n"
+            f"{source.name}: the same picture lies in folders of different classes:{_lines(torn)}\n"
             "A network cannot learn both. Decide which class each is, and remove the others."
         )
 
@@ -101,10 +98,6 @@ def _refuse_too_few(source: Source) -> None:
 
 def _different(pictures: Iterable[Picture]) -> int:
     return len({picture.sha256 for picture in pictures})
-
-
-def _names(pictures: Sequence[Picture]) -> str:
-    return " = ".join(sorted(picture.name for picture in pictures))
 
 
 def _lines(found: Iterable[str]) -> str:

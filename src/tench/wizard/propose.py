@@ -53,6 +53,8 @@ class Step:
     how: TransferOptions | None
     seconds: float
     before: Run | None
+    over_s: float = 0.0
+    """By how much a single epoch is forecast to exceed the time that was given."""
 
     @property
     def finished(self) -> bool:
@@ -144,7 +146,7 @@ def _own(source: Source, engine: Engine, common: dict[str, Any], budget_s: float
     run = next((run for run in before if _is_of(run, plan)), None)
     plan = _with(plan, epochs=run.record.options["epochs"]) if run else plan
     decoding = decoding_s(source, Preprocessing(height_px=plan.px, width_px=plan.px))
-    return Step("train", plan, None, decoding + plan.options.epochs * epoch_s + SHOWING_S, run)
+    return Step("train", plan, None, decoding + plan.options.epochs * epoch_s + SHOWING_S, run, max(0.0, epoch_s - budget_s))
 
 
 def _is_of(run: Run, plan: Plan) -> bool:

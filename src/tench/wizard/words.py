@@ -70,7 +70,8 @@ def _time(step: Step) -> str:
         return f"That is finished already, as {step.before.id}."
     if step.before:
         return f"It was begun before, as {step.before.id}, and goes on: at most about {duration(step.seconds)}."
-    return f"On this machine it takes at most about {duration(step.seconds)}, as measured just now."
+    over = f" One epoch alone may take {duration(step.over_s)} longer than the time given by --minutes." if step.over_s else ""
+    return f"On this machine it takes at most about {duration(step.seconds)}, as measured just now.{over}"
 
 
 def _expectation(look: Look) -> Iterator[str]:
