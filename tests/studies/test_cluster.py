@@ -113,6 +113,11 @@ def test_without_ray_it_says_what_to_install(tiny_net: Path, tiny_folder: Path, 
         tench.study(study_file(tmp_path, tiny_net, 1), tiny_folder, on="ray", runs=tmp_path / "runs", threads=1)
 
 
+def test_where_no_cluster_is_it_says_so(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"No Ray cluster can be joined at 127\.0\.0\.1:9 .*RAY_AUTH_TOKEN"):
+        tench.study(study_file(tmp_path, tiny_net, 1), tiny_folder, on="ray:127.0.0.1:9", runs=tmp_path / "runs", threads=1)
+
+
 def weights_of(runs: Path) -> dict[str, dict[str, bytes]]:
     """Of every finished run, all tensors by their names."""
     finished = [run for run in list_runs(runs).runs if run.record.result]

@@ -137,12 +137,12 @@ def test_a_budget_cuts_the_study_short(study: Study, tiny_folder: Path, tmp_path
 
 
 def test_a_budget_that_cannot_be_read_is_refused() -> None:
-    from tench.cli.training import _seconds
+    from tench.cli.app import seconds_of
 
-    assert [_seconds(text) for text in ("90min", "1.5 h", "600s")] == [5400, 5400, 600]
+    assert [seconds_of(text) for text in ("90min", "1.5 h", "600s")] == [5400, 5400, 600]
     for text in ("90", "min", "h5", ""):
         with pytest.raises(ConfigError, match="cannot be read"):
-            _seconds(text)
+            seconds_of(text)
 
 
 def test_a_row_can_fine_tune_with_the_studys_options_and_size(tiny_folder: Path, tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def nodes() -> Iterator[list[Node]]:
 def environment(runs: Path) -> dict[str, str]:
     own = {"TENCH_RUNS": str(runs), "TENCH_NO_TUNING": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
     quick = {"RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "1000"}
-    return os.environ | own | quick | {"RAY_health_check_failure_threshold": "3", "RAY_USAGE_STATS_ENABLED": "0"}
+    others = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}  # of studies in this very process
+    return others | own | quick | {"RAY_health_check_failure_threshold": "3", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def words_of(folder: Path, net: Path, data: Path, epochs: int) -> list[str]:

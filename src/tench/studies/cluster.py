@@ -7,6 +7,7 @@ code: a cluster of this machine alone listens on loopback.
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -33,6 +34,9 @@ MOST_BYTES = 2**28
 """From which on a delivery is closed: the driver's memory holds one at a time."""
 ASK_S = 1.0
 """Between two questions of the driver for what has arrived."""
+
+REACH_S = 10.0
+"""For a cluster's address to answer."""
 
 Files = dict[str, bytes]
 """Contents by their paths in a run's folder, POSIX."""
@@ -313,6 +317,8 @@ def _connected(cluster: Cluster, watcher: Watcher) -> Iterator[None]:
     """Ray, started or joined, for the time of a block."""
     if cluster.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # read when ray is imported: all of it listens on loopback alone
+    elif "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # whoever starts a cluster gets a token; joining one, Ray shows it only if told to
     try:
         import ray
     except ImportError:
@@ -326,12 +332,14 @@ def _connected(cluster: Cluster, watcher: Watcher) -> Iterator[None]:
             watcher.say(
                 f"{cluster.address} is not this machine alone: whoever reaches a Ray port can run code there. Keep it behind a firewall."
             )
+        host, _, port = cluster.address.removeprefix("ray://").rpartition(":")
         try:
+            socket.create_connection((host, int(port)), timeout=REACH_S).close()  # Ray itself would try for minutes, without a word
             ray.init(address=cluster.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:  # Ray's own kinds of "nobody is there" and "not you"
+        except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"No Ray cluster can be joined at {cluster.address}: {str(error).strip()} Is one running there (`ray status`), and has this"
-                " shell its token (RAY_AUTH_MODE and RAY_AUTH_TOKEN, as where it was started)?"
+                f"No Ray cluster can be joined at {cluster.address} ({str(error).strip()}). Is one running there (`ray status`)? Has this"
+                " machine its token, in RAY_AUTH_TOKEN or ~/.ray/auth_token as on the machine where it was started?"
             ) from None
     try:
         yield
