@@ -52,6 +52,18 @@ def test_names_do_not_break_out(html: str) -> None:
     assert f"val/{HOSTILE}/000.jpg" in json.loads(data)["sets"][0]["names"]
 
 
+@pytest.mark.parametrize("language", ["en", "pl"])
+def test_over_different_pictures_none_is_called_the_best(tmp_path: Path, language: str) -> None:
+    made_run(tmp_path, "one")
+    made_run(tmp_path, "two", skill=0.9, data={"sha256": "e" * 64})
+    write_report([], tmp_path / "report.html", language, folder=tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    told = texts(language)["summary"]
+    assert told["mixed"].format(arms=2, runs=2, sets=2) in text
+    assert told["apart"] in text
+    assert told["several"].partition("{best}")[0].rpartition("}")[2] not in text
+
+
 def test_headings_go_down_by_one_step_at_most(html: str) -> None:
     headings = read(html).headings
     assert headings[0] == 1
