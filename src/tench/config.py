@@ -240,7 +240,7 @@ class Study(Frozen):
     description: str = ""
     recipe: str = "modern"
     size_px: int | None = Field(None, ge=1)
-    """Side of the pictures for tables of 224 x 224, others in proportion (256 becomes 73 where 224 becomes 64); None: each its own."""
+    """Side of the pictures; larger tables than 224 x 224 in proportion (256 becomes 73 where 224 becomes 64); None: each its own."""
     training_pictures: int | None = Field(None, ge=1)
     """At most about so many training pictures, a stratified share of those there are."""
     test_pictures: int | None = Field(None, ge=1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tench.records import Run
     from tench.training.checkpoint import Progress
 
-HEADING = f"{'epoch':>9} {'loss':>8} {'fit':>7} {'select':>8} {'select':>7} {'rate':>9} {'pictures/s':>11} {'time':>10}"
+HEADING = f"{'epoch':>9} {'loss':>8} {'fit':>7} {'select':>8} {'':>7} {'rate':>9} {'pictures/s':>11} {'time':>10}"
 
 
 class Teller(Watcher):
@@ -40,7 +40,8 @@ class Teller(Watcher):
         if run.record.engine.get("device") == "cpu" and not self.said_cpu:
             self.say("No GPU is in use: everything runs on the CPU.")
             self.said_cpu = True
-            self._say_if_busy(run.record.engine.get("threads", 1))
+            if not going_on:  # a run keeps its threads
+                self._say_if_busy(run.record.engine.get("threads", 1))
         self.say(f"{run.id}: epochs at most: {epochs}, steps in each: {steps_per_epoch}{going_on}")
         self.say(HEADING)
         if self.console.is_terminal:

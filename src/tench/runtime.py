@@ -7,9 +7,11 @@ import importlib.metadata
 import logging
 import os
 import platform
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -75,6 +77,20 @@ def used_by_others(seconds: float = 0.25) -> float:
     time.sleep(seconds)
     idle_after, everything_after = idle_and_all()
     return 1 - (idle_after - idle) / max(everything_after - everything, 1)
+
+
+@contextmanager
+def stop_signals(remember: Callable[[int], None]) -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM end nothing: `remember` is called with the signal's number. (Only the main thread may listen.)"""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda got, frame: remember(got)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def core_count() -> int:

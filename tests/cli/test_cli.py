@@ -293,7 +293,7 @@ def test_a_study_of_ones_own(tench_: Any, tiny_net: Path, tiny_folder: Path, tmp
     study.write_text(f'{head}[[row]]\nname = "a"\nnetwork = "{tiny_net}"\n')
     code, out, err = tench_("study", study, "--data", tiny_folder, "--seeds", "0,1", "--threads", "1", "--save", tmp_path / "results")
     assert code == 0, err
-    assert "2 of 2 runs are to be made" in err
+    assert "Runs to be made: 2 of 2" in err
     assert "What it is worth." in out
     assert "mean of 2 seeds" in out
     assert (tmp_path / "results" / "table.md").exists()

@@ -15,8 +15,9 @@ import tench
 from tench.config import load_study
 from tench.errors import ConfigError
 from tench.records import list_runs
-from tench.studies.cluster import Cluster, Shelf, cluster_of
+from tench.studies.cluster import Cluster, cluster_of
 from tench.studies.entries import Choices
+from tench.studies.shelf import Shelf
 
 STUDY = """
 title = "Two networks"
@@ -95,7 +96,7 @@ def test_of_two_tries_of_a_run_the_shelf_listens_to_the_later_one() -> None:
 
 
 def test_what_is_too_much_for_one_delivery_comes_a_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tench.studies.cluster.MOST_BYTES", 10)
+    monkeypatch.setattr("tench.studies.shelf.MOST_BYTES", 10)
     shelf = Shelf()
     for key in "abc":
         shelf.put(key, "try", {"r/large": bytes(6), "r/small": b"1"}, ["r/large", "r/small"])
@@ -173,27 +174,46 @@ def listened_on(*names: str) -> list[str]:
     return [address for address, inode in listening if inode in sockets]
 
 
+EPOCHS = 250
+
+
+class Going:
+    """A study of one run on a cluster of this machine, which has got some way."""
+
+    def __init__(self, folder: Path, net: Path, data: Path) -> None:
+        words = ["study", str(study_file(folder, net, EPOCHS)), "--data", str(data), "--rows", "first", "--threads", "1", "--no-exhibits"]
+        self.command = [sys.executable, "-m", "tench", *words]
+        self.runs, self.whole = folder / "there", folder / "here"
+        self.process = self.start()
+        ended = time.monotonic() + 120
+        while self.epochs() < 10:
+            assert time.monotonic() < ended
+            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
+            time.sleep(0.2)
+
+    def start(self) -> "subprocess.Popen[str]":
+        environment = os.environ | {"TENCH_NO_TUNING": "1", "TENCH_RUNS": str(self.runs)}
+        return subprocess.Popen([*self.command, "--on", "ray"], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def epochs(self) -> int:
+        """That the driver knows of."""
+        return max((len(path.read_text().splitlines()) for path in self.runs.glob("*/history.jsonl")), default=0)
+
+    def is_as_undisturbed(self) -> None:
+        """It has ended as one does that nobody disturbed, not on a cluster either."""
+        environment = os.environ | {"TENCH_NO_TUNING": "1", "TENCH_RUNS": str(self.whole)}
+        subprocess.run(self.command, env=environment, check=True, capture_output=True)
+        assert weights_of(self.whole) == weights_of(self.runs)
+        (run,) = list_runs(self.runs).runs
+        assert [line["epoch"] for line in run.history()] == list(range(1, EPOCHS + 1))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
 def test_a_killed_worker_costs_nothing(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
     """kill -9 in mid-training: the run goes on from its checkpoint, and ends with the weights of one that was left alone."""
-    path = study_file(tmp_path, tiny_net, 250)
-    command = [sys.executable, "-m", "tench", "study", str(path), "--data", str(tiny_folder), "--rows", "first", "--threads", "1"]
-    environment = os.environ | {"TENCH_NO_TUNING": "1"}
     before = tasks()
-    process = subprocess.Popen(
-        [*command, "--on", "ray", "--no-exhibits"],
-        env=environment | {"TENCH_RUNS": str(tmp_path / "there")},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    ended = time.monotonic() + 120
-    while time.monotonic() < ended:
-        lines = [len(path.read_text().splitlines()) for path in (tmp_path / "there").glob("*/history.jsonl")]
-        if lines and lines[0] >= 10:
-            break
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.2)
+    going = Going(tmp_path, tiny_net, tiny_folder)
     victims = tasks() - before
     assert victims
     addresses = listened_on("ray::", "raylet", "gcs_server")
@@ -201,9 +221,31 @@ def test_a_killed_worker_costs_nothing(tiny_net: Path, tiny_folder: Path, tmp_pa
     assert [one for one in addresses if not one.endswith(LOOPBACK)] == [], "without an address it listens on loopback alone"
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    subprocess.run([*command, "--no-exhibits"], env=environment | {"TENCH_RUNS": str(tmp_path / "here")}, check=True, capture_output=True)
-    assert weights_of(tmp_path / "here") == weights_of(tmp_path / "there")
-    (run,) = list_runs(tmp_path / "there").runs
-    assert [line["epoch"] for line in run.history()] == list(range(1, 251))
+    _, said = going.process.communicate(timeout=240)
+    assert going.process.returncode == 0, said
+    going.is_as_undisturbed()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_saves_what_every_run_has_done(tiny_net: Path, tiny_folder: Path, tmp_path: Path, number: int, code: int) -> None:
+    going = Going(tmp_path, tiny_net, tiny_folder)
+    known = going.epochs()
+    going.process.send_signal(number)
+    _, said = going.process.communicate(timeout=120)
+    assert (going.process.returncode, said.splitlines()[-1]) == (
+        code,
+        "tench: Stopped; what every run had done is saved. The same command goes on.",
+    )
+    (run,) = list_runs(going.runs).runs
+    assert run.record.status == "interrupted", "it was not killed: it ended its step"
+    assert known <= going.epochs() < EPOCHS
+    _, said = going.start().communicate(timeout=240)
+    going.is_as_undisturbed()
+
+
+@pytest.mark.slow
+def test_a_run_that_fits_on_no_machine_is_refused(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """Ray itself would wait for ever."""
+    with pytest.raises(ConfigError, match=r"is to take 999 threads, and the largest machine of the cluster has \d+ cores"):
+        tench.study(study_file(tmp_path, tiny_net, 1), tiny_folder, on="ray", runs=tmp_path / "runs", threads=999)

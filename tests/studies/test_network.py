@@ -110,7 +110,7 @@ def test_the_slurm_script_runs_a_study_on_all_nodes(nodes: list[Node], tiny_net:
     listed = " ".join(node.name for node in nodes)
     (shims / "scontrol").write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "show hostnames nodes[a-c]" ] && printf "%s\\n" {listed}\n')
     starts = "".join(f'{" ".join(node.command(alone=True))} "$@" &\n' for node in nodes)
-    check = f'[ "$1 $2" = "--nodes={len(nodes)} --ntasks={len(nodes)}" ] || exit 64\nshift 2\n'
+    check = f'[ "$1 $2 $3" = "--nodes={len(nodes)} --ntasks={len(nodes)} --cpus-per-task=1" ] || exit 64\nshift 3\n'
     (shims / "srun").write_text(f"#!/bin/bash\n{check}{starts}for job in $(jobs -p); do wait $job || code=$?; done\nexit ${{code:-0}}\n")
     for shim in shims.iterdir():
         shim.chmod(0o755)

@@ -149,14 +149,12 @@ def _print(outcome: "Outcome", command: str | None, how: Format) -> None:
 
 
 def _print_text(outcome: "Outcome", rows: list[dict[str, Any]], command: str | None) -> None:
-    from rich.table import Table
-
+    from tench.comparison.terminal import Fitting
     from tench.sweeping.outcome import CHOSEN_BY
 
-    table = Table(*(rows[0] if rows else ()), title=f"Sweep {outcome.name}")
-    for row in rows:
-        table.add_row(*(_shown(name, value) for name, value in row.items()))
-    show(table)
+    heads, words = list(rows[0] if rows else ()), frozenset(("status", "run"))
+    lines = [[_shown(name, value) for name, value in row.items()] for row in rows]
+    show(Fitting(f"Sweep {outcome.name}", heads, lines, words=words, whole=words, spare=("seconds", "epochs", "status", "select_top1")))
     typer.echo(CHOSEN_BY)
     if outcome.best is None:
         typer.echo("No trial is finished yet.")

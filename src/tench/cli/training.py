@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 LearnRate = Annotated[float | None, typer.Option("--learn-rate", help="Initial learning rate.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs at most.")]
 Size = Annotated[int | None, typer.Option("--size", help="Side of the pictures in pixels.")]
+StudySize = Annotated[
+    int | None, typer.Option("--size", help="Side of the pictures in pixels; of tables larger than 224 in proportion (256: 73 for 64).")
+]
 Share = Annotated[float | None, typer.Option("--share", help="Share of the training pictures in use, 0 to 1.")]
 TestShare = Annotated[float | None, typer.Option("--test-share", help="Share of the test pictures that are scored, 0 to 1.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.")]
@@ -213,7 +216,7 @@ def study(
     conclusions: Annotated[bool, typer.Option("--conclusions", help="The report's conclusions as controlled experiments.")] = False,
     budget: Annotated[str | None, typer.Option("--budget", help="Such as 90min or 8h: run only what is forecast to fit.")] = None,
     rows: Annotated[str | None, typer.Option("--rows", help="Only these rows, their names parted by commas.")] = None,
-    size: Size = None,
+    size: StudySize = None,
     epochs: Epochs = None,
     share: Share = None,
     test_share: TestShare = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -32,14 +32,11 @@ class Fitting:
     """A style a line, or none at all."""
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        from rich.measure import Measurement
         from rich.text import Text
 
         kept, missing = list(self.headings), []
-        order = [self.below, *self.spare] if self.below else list(self.spare)
-        for heading in order:
-            drawn = self._drawn(kept)
-            if Measurement.get(console, options.update(max_width=10_000), drawn).minimum <= options.max_width:
+        for heading in [self.below, *self.spare] if self.below else self.spare:
+            if self._least(kept) <= options.max_width:
                 break
             if heading in kept:
                 kept.remove(heading)
@@ -51,6 +48,17 @@ class Fitting:
             told.append(f"No room here for: {', '.join(unsaid)}. A wider terminal shows all, and --format csv or markdown does.")
         for line in [*told, *self.warnings]:
             yield Text(line, style="italic dim")
+
+    def _least(self, kept: Sequence[str]) -> int:
+        """Characters that the table needs with these columns: their widths, and the lines and spaces between."""
+        return sum(self._width(heading) for heading in kept) + 3 * len(kept) + 1
+
+    def _width(self, heading: str) -> int:
+        """Of a column: all of a figure, and of words WORDS_WIDTH at least; of its heading the longest word."""
+        place = list(self.headings).index(heading)
+        longest = max((len(line[place]) for line in self.lines), default=0)
+        least = min(WORDS_WIDTH, longest) if heading in self.words - self.whole else longest
+        return max([least, *map(len, heading.split())])
 
     def _told(self) -> Iterable[str]:
         """The column `below`, each of its texts once, with the first cells of the lines it is said of."""
@@ -67,10 +75,11 @@ class Fitting:
 
         drawn = Table(title=Text(self.title) if self.title else None, title_justify="left")
         places = [list(self.headings).index(heading) for heading in kept]
-        for heading, place in zip(kept, places, strict=True):
-            longest = max((len(line[place]) for line in self.lines), default=0)
-            least = min(WORDS_WIDTH, longest) if heading in self.words - self.whole else longest
-            drawn.add_column(heading, justify="left" if heading in self.words else "right", min_width=least)
+        for heading in kept:
+            width, breaks = self._width(heading), heading in self.words - self.whole
+            justify: Literal["left", "right"] = "left" if heading in self.words else "right"
+            fixed, least = (None, width) if breaks else (width, None)
+            drawn.add_column(heading, justify=justify, overflow="fold", width=fixed, min_width=least)
         for line, style in zip(self.lines, self.styles or [""] * len(self.lines), strict=True):
             drawn.add_row(*(Text(line[place]) for place in places), style=style)
         return drawn

@@ -14,14 +14,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tench.errors import ConfigError, TenchError, TrainingError
-from tench.records import Run, write_bytes_atomically
+from tench.errors import ConfigError, InterruptedTraining, TenchError, TrainingError
+from tench.records import Run
 from tench.records.run import RECORD
-from tench.runtime import code_identity
+from tench.runtime import code_identity, stop_signals
 from tench.studies.entries import Entry
+from tench.studies.shelf import Shelf, lay_out
 from tench.training.loop import Watcher
 
 RETRIES = 3
@@ -30,16 +32,16 @@ SEND_S = 2.0
 """At least, between two looks at what a run has written."""
 SEND_SHARE = 0.05
 """Of a worker's time, at most, for sending: where the way to the driver is slow or shared by many, checkpoints go there less often."""
-MOST_BYTES = 2**28
-"""From which on a delivery is closed: the driver's memory holds one at a time."""
 ASK_S = 1.0
 """Between two questions of the driver for what has arrived."""
 
 REACH_S = 10.0
 """For a cluster's address to answer."""
+LEAVE_S = 60.0
+"""For runs to save and send what they have, after Ctrl-C."""
+STOPPED = ""
+"""In place of the id of a run that was stopped."""
 
-Files = dict[str, bytes]
-"""Contents by their paths in a run's folder, POSIX."""
 Carry = Callable[[Entry, Path, Watcher], Run]
 """Makes an entry's run in a folder of runs, or goes on with the one that is there."""
 
@@ -65,85 +67,6 @@ def cluster_of(on: str) -> Cluster:
     raise ConfigError(
         f"--on is '{on}'; write ray for the cores of this machine, ray:HOST:PORT for the cluster it belongs to, or ray://HOST:PORT."
     )
-
-
-class Shelf:
-    """An actor that holds the newest files of every run that is going on, for the driver and for whoever tries a run again.
-
-    They lie on the disk of its machine: a hundred runs' checkpoints are more than a memory holds. Of two tries of one run only the
-    later one is listened to: the earlier may be on a machine that was given up and has come back.
-    """
-
-    def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="tench-shelf-")
-        self.tries: dict[str, str] = {}
-        self.names: dict[str, set[str]] = {}
-        self.news: dict[str, set[str]] = {}
-        self.gone: dict[str, set[str]] = {}
-        self.said: list[str] = []
-
-    def _place(self, key: str) -> Path:
-        return Path(self.folder.name, key)
-
-    def begin(self, key: str, attempt: str) -> Files:
-        """All files of the run `key`; from now on only what `attempt` puts there counts."""
-        self.tries[key] = attempt
-        return {name: (self._place(key) / name).read_bytes() for name in self.names.get(key, ())}
-
-    def put(self, key: str, attempt: str, changed: Files, names: Sequence[str]) -> bool:
-        """Files of the run `key` that are new or changed, and the names of all it has now; False where another tries that run now."""
-        if self.tries.setdefault(key, attempt) != attempt:
-            return False
-        held = self.names.setdefault(key, set())
-        missing = held - set(names)
-        _lay_out(self._place(key), changed)
-        for name in missing:
-            (self._place(key) / name).unlink()
-        self.names[key] = (held | changed.keys()) - missing
-        self.news.setdefault(key, set()).update(changed)
-        self.news[key] -= missing
-        self.gone.setdefault(key, set()).update(missing)
-        return True
-
-    def say(self, text: str) -> None:
-        """Something the user should know."""
-        self.said.append(text)
-
-    def fetch(self) -> "Delivery":
-        """What has come since the last time, of one run after the other; what is more than MOST_BYTES waits for the next time."""
-        changed: dict[str, Files] = {}
-        gone: dict[str, list[str]] = {}
-        size = 0
-        for key in list(self.news):
-            if size >= MOST_BYTES:
-                break
-            changed[key] = {name: (self._place(key) / name).read_bytes() for name in self.news.pop(key)}
-            gone[key] = sorted(self.gone.pop(key, ()))
-            size += sum(map(len, changed[key].values()))
-        delivery = Delivery(changed, gone, tuple(self.said), whole=not self.news)
-        self.said = []
-        return delivery
-
-    def forget(self, key: str) -> None:
-        """The run `key` has ended, and all of it was fetched."""
-        shutil.rmtree(self._place(key), ignore_errors=True)
-        for held in (self.tries, self.names, self.news, self.gone):
-            held.pop(key, None)
-
-    def close(self) -> None:
-        """Take the files away."""
-        self.folder.cleanup()
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """Files by run, names of files that are gone by run, and what is to be said."""
-
-    changed: dict[str, Files]
-    gone: dict[str, list[str]]
-    said: tuple[str, ...]
-    whole: bool = True
-    """Whether nothing waits for the next time."""
 
 
 class _Relay(Watcher):
@@ -206,7 +129,7 @@ def _files_of(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _task(entry: Entry, title: str, carry: Carry, code: str, shelf: Any) -> str:
-    """One run, on whatever machine Ray has chosen; returns its id. Everything else comes by the shelf."""
+    """One run, on whatever machine Ray has chosen; returns its id, or STOPPED. Everything else comes by the shelf."""
     import ray
 
     if code_identity() != code:
@@ -215,16 +138,17 @@ def _task(entry: Entry, title: str, carry: Carry, code: str, shelf: Any) -> str:
     stop = threading.Event()
     sender = _Sender(shelf, entry.identity, secrets.token_hex(8), runs)
     try:
-        _lay_out(runs, ray.get(shelf.begin.remote(entry.identity, sender.attempt)))
+        lay_out(runs, ray.get(shelf.begin.remote(entry.identity, sender.attempt)))
         thread = threading.Thread(target=_keep_sending, args=(sender, stop), daemon=True)
         thread.start()
         try:
-            run = carry(entry, runs, _Relay(shelf, title))
+            return carry(entry, runs, _Relay(shelf, title)).id
+        except InterruptedTraining:
+            return STOPPED
         finally:
             stop.set()
             thread.join()
             sender.send()
-        return run.id
     finally:
         shutil.rmtree(runs, ignore_errors=True)
 
@@ -237,14 +161,6 @@ def _keep_sending(sender: _Sender, stop: threading.Event) -> None:
         took_s = time.monotonic() - began
 
 
-def _lay_out(runs: Path, files: Files) -> None:
-    """Write the files, those that name others last: a description of a checkpoint never lies beside tensors that are not there yet."""
-    for name in sorted(files, key=lambda name: (name.endswith(".json"), name.endswith(RECORD))):
-        path = runs / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(path, files[name])
-
-
 def on_cluster(
     cluster: Cluster, entries: Sequence[tuple[str, Entry]], carry: Carry, before: Sequence[Run], runs: Path, watcher: Watcher
 ) -> Iterator[tuple[Entry, Run | TenchError]]:
@@ -255,12 +171,14 @@ def on_cluster(
     """
     with _connected(cluster, watcher):
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import RayError
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         # On the driver's own machine: a machine that is cut off takes the checkpoints of no other with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         shelf: Any = ray.remote(Shelf).options(num_cpus=0, scheduling_strategy=here).remote()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        _refuse_too_large([entry for _, entry in entries], nodes, watcher)
         task = ray.remote(_task)
         code, waiting = code_identity(), {}
         for title, entry in entries:
@@ -269,22 +187,63 @@ def on_cluster(
                 ray.get(shelf.put.remote(entry.identity, "before", files, list(files)))
             needs = {"num_cpus": entry.plan.engine.threads, "num_gpus": int(entry.plan.engine.device.startswith("cuda"))}
             waiting[task.options(**needs, max_retries=RETRIES).remote(entry, title, carry, code, shelf)] = title, entry
-        with ExitStack() as held:
+        signals: list[int] = []
+        with ExitStack() as held, stop_signals(signals.append):
             held.callback(_close, shelf)
-            holding: set[str] = set()
-            while waiting:
-                ended, _ = ray.wait(list(waiting), timeout=ASK_S)
-                while not _bring(ray.get(shelf.fetch.remote()), runs, watcher, holding, held):
-                    pass
-                for reference in ended:
-                    title, entry = waiting.pop(reference)
-                    ray.get(shelf.forget.remote(entry.identity))
-                    try:
-                        yield entry, Run.read(runs / ray.get(reference))
-                    except RayTaskError as error:
-                        yield entry, error.cause if isinstance(error.cause, TenchError) else TrainingError(f"{title}: {error.cause}.")
-                    except RayError as error:
-                        yield entry, TrainingError(f"{title} ended {RETRIES + 1} times with its worker: {error}. Its checkpoints are kept.")
+            bring = partial(_bring, shelf, runs, watcher, set(), held)
+            try:
+                while waiting:
+                    ended, _ = ray.wait(list(waiting), timeout=ASK_S)
+                    bring()
+                    for reference in ended:
+                        title, entry = waiting.pop(reference)
+                        ray.get(shelf.forget.remote(entry.identity))
+                        yield entry, _outcome(reference, title, runs)
+                    if signals:
+                        _leave(list(waiting))
+                        bring()
+                        raise InterruptedTraining("Stopped; what every run had done is saved. The same command goes on.", signals[0])
+            except RayError as error:
+                lost = f"The cluster was lost ({type(error).__name__})."
+                raise TrainingError(f"{lost} What had come from it is kept in {runs}; the same command goes on with it.") from error
+
+
+def _refuse_too_large(entries: Sequence[Entry], nodes: Sequence[dict[str, Any]], watcher: Watcher) -> None:
+    """Ray would wait without a word for a machine that is large enough."""
+    most = max((node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]), default=0)
+    threads = max((entry.plan.engine.threads for entry in entries), default=0)
+    if not most:
+        watcher.say("No machine of the cluster has a core to spare; the runs begin when one joins.")
+    elif threads > most:
+        raise ConfigError(
+            f"A run is to take {threads} threads, and the largest machine of the cluster has {most:g} cores for it: it would wait for ever."
+            f" Give --threads {most:g} or less."
+        )
+
+
+def _outcome(reference: Any, title: str, runs: Path) -> Run | TenchError:
+    """The run of a task that has ended, or why there is none."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        name = ray.get(reference)
+    except RayTaskError as error:
+        return error.cause if isinstance(error.cause, TenchError) else TrainingError(f"{title}: {error.cause}.")
+    except RayError as error:
+        return TrainingError(f"{title} ended {RETRIES + 1} times with its worker: {error}. Its checkpoints are kept.")
+    if name == STOPPED:
+        return TrainingError(f"{title} was stopped on its machine. The same command goes on with it.")
+    return Run.read(runs / name)
+
+
+def _leave(tasks: list[Any]) -> None:
+    """Let each end its step, save and send; those that have not begun never do."""
+    import ray
+
+    for task in tasks:
+        ray.cancel(task)
+    ray.wait(tasks, num_returns=len(tasks), timeout=LEAVE_S)
 
 
 def _close(shelf: Any) -> None:
@@ -295,21 +254,23 @@ def _close(shelf: Any) -> None:
         ray.get(shelf.close.remote())
 
 
-def _bring(delivery: Delivery, runs: Path, watcher: Watcher, holding: set[str], held: ExitStack) -> bool:
-    """Lay the files into the driver's runs folder, and hold those runs: to others here they are being trained.
+def _bring(shelf: Any, runs: Path, watcher: Watcher, holding: set[str], held: ExitStack) -> None:
+    """Lay what has come into the driver's runs folder, and hold those runs: to others here they are being trained."""
+    import ray
 
-    Returns whether nothing more waits.
-    """
-    for text in delivery.said:
-        watcher.say(text)
-    for key, files in delivery.changed.items():
-        _lay_out(runs, files)
-        for name in delivery.gone.get(key, ()):
-            (runs / name).unlink(missing_ok=True)
-        for folder in {name.partition("/")[0] for name in files} - holding:
-            held.enter_context(Run.read(runs / folder).held())
-            holding.add(folder)
-    return delivery.whole
+    whole = False
+    while not whole:
+        delivery = ray.get(shelf.fetch.remote())
+        for text in delivery.said:
+            watcher.say(text)
+        for key, files in delivery.changed.items():
+            lay_out(runs, files)
+            for name in delivery.gone.get(key, ()):
+                (runs / name).unlink(missing_ok=True)
+            for folder in {name.partition("/")[0] for name in files} - holding:
+                held.enter_context(Run.read(runs / folder).held())
+                holding.add(folder)
+        whole = delivery.whole
 
 
 @contextmanager
@@ -338,8 +299,9 @@ def _connected(cluster: Cluster, watcher: Watcher) -> Iterator[None]:
             ray.init(address=cluster.address, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"No Ray cluster can be joined at {cluster.address} ({str(error).strip()}). Is one running there (`ray status`)? Has this"
-                " machine its token, in RAY_AUTH_TOKEN or ~/.ray/auth_token as on the machine where it was started?"
+                f"No Ray cluster can be joined at {cluster.address} ({str(error).strip()}). Is one running there"
+                " (`RAY_AUTH_MODE=token ray status`)? Has this machine its token, in RAY_AUTH_TOKEN or ~/.ray/auth_token as on the machine"
+                " where it was started?"
             ) from None
     try:
         yield

@@ -17,7 +17,7 @@ from tench.training.plan import Plan
 from tench.training.transfer import FROZEN_OPTIONS
 
 TABLE_SIDE_PX = 224
-"""The side of the study's pictures, to which a study's `size_px` refers."""
+"""The side of the study's pictures: of larger tables a study's `size_px` asks for more, in proportion; smaller ones take it as it is."""
 NO_WEIGHTS = "no weights; do `tench weights get googlenet`, or give --weights FILE"
 
 
@@ -109,7 +109,7 @@ def _chosen(study: Study, names: Sequence[str]) -> list[StudyRow]:
 def _training(study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int) -> list[Entry]:
     recipe = load_recipe(choices.recipe or row.recipe or study.recipe)
     side = choices.size_px or (None if "size_px" in row.options else study.size_px)
-    size = {"size_px": round(of_network.input_px * side / TABLE_SIDE_PX)} if side else {}
+    size = {"size_px": round(side * max(1.0, of_network.input_px / TABLE_SIDE_PX))} if side else {}
     own = _shares(study, row, source) | study.options | row.options
     options = recipe.resolve(own, dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
     plan = Plan(of_network, source, recipe, options, engine)

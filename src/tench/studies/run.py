@@ -218,6 +218,6 @@ def _say_forecast(to_do: Sequence[Entry], wanted: int, expected: Forecast, watch
     shorter = any(not entry.steps or entry.plan.options.patience for entry in to_do)
     most = "at most about" if shorter else "about"
     return watcher.say(
-        f"{len(to_do)} of {wanted} runs are to be made: {most} {duration(expected.total_s)}, {duration(expected.decoding_s)} of it"
+        f"Runs to be made: {len(to_do)} of {wanted}, {most} {duration(expected.total_s)}, {duration(expected.decoding_s)} of it"
         f" decoding, at {expected.flop_per_s / 1e9:.0f} GFLOP/s, measured just now. Other work on this machine makes it longer."
     )

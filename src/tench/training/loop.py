@@ -1,12 +1,9 @@
 """The training loop: epochs of steps, a validation after each, patience, checkpoints, and an end that follows the rules."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from torch.nn import functional
 from tench.config import Engine
 from tench.errors import ConfigError, InterruptedTraining, TrainingError
 from tench.records import Run
-from tench.runtime import autocast, code_identity, derived_seed
+from tench.runtime import autocast, code_identity, derived_seed, stop_signals
 from tench.training import checkpoint
 from tench.training.balance import class_weights
 from tench.training.batchnorm import Synchronised, batch_statistics, pool_statistics
@@ -88,7 +85,7 @@ class Training:
 
     def to_the_end(self) -> str:
         """Train until the epochs or the patience are used up; returns which, in words. The module then has the result's weights."""
-        with self._signals(), torch.random.fork_rng(devices=_cuda_index(self.engine)):
+        with stop_signals(self._stop), torch.random.fork_rng(devices=_cuda_index(self.engine)):
             self._begin_alike()
             self.watcher.began(self.run, self.options.epochs, self.steps_per_epoch, self.progress)
             try:
@@ -96,6 +93,8 @@ class Training:
                     self._epoch()
             finally:
                 self.watcher.ended()
+            if self.progress.epoch < self.options.epochs:
+                self.watcher.say(f"Stopped after epoch {self.progress.epoch} of at most {self.options.epochs}: {self._why_it_ended()}.")
             if self.rules.result == "best" and self.progress.best_epoch is not None:
                 self._load_best()
             if self.rules.batch_norm_after_training == "pooled_pass":
@@ -298,22 +297,9 @@ class Training:
                 stop_signal,
             )
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the step in progress end; then everything is saved. (Only the main thread may listen.)"""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def remember(number: int, frame: FrameType | None) -> None:
-            self.stop_signal = number
-
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, number: int) -> None:
+        """After Ctrl-C or SIGTERM the step in progress ends; then everything is saved."""
+        self.stop_signal = number
 
     def _refuse_non_finite(self, weights_too: bool = False) -> None:
         """Before anything is saved the weights are looked at too: the step with the last finite loss may have spoilt them."""
