@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tench.comparison import duration
-from tench.runtime import BUSY_SHARE, used_by_others
+from tench.runtime import used_by_others
 from tench.training.loop import Watcher
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tench.training.checkpoint import Progress
 
 HEADING = f"{'epoch':>9} {'loss':>8} {'fit':>7} {'select':>8} {'':>7} {'rate':>9} {'pictures/s':>11} {'time':>10}"
+
+BUSY_SHARE = 0.3
+"""Of the processors, used by others, from which on it is said that fewer threads may be faster. One of two cores is 0.5."""
 
 
 class Teller(Watcher):

@@ -32,9 +32,6 @@ SPINS = "1000"
 """How often a thread of libgomp's looks whether the others are ready before it sleeps (GOMP_SPINCOUNT; by itself 300,000). It costs
 nothing on a quiet machine, and beside other work a step waits less for a thread that waits for nothing: docs/speed.md."""
 
-BUSY_SHARE = 0.3
-"""Of the processors, used by others, from which on fewer threads may be faster and what is timed says little. One of two cores is 0.5."""
-
 _LAUNCH = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _CODE_FOLDERS = ("networks", "data", "training")
 _RECORDED_PACKAGES = ("tench", "torch", "torchvision", "numpy", "pillow", "safetensors")

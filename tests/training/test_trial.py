@@ -20,7 +20,6 @@ SHORT = 3
 @pytest.fixture
 def plan(tiny_net: Any, tiny_folder: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setenv("TENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trial, "used_by_others", lambda: 0.0)  # other tests run beside these
     recipe = load_recipe("modern")
     return Plan(network(tiny_net), open_source(tiny_folder), recipe, recipe.resolve({"batch_size": 8, "epochs": 2}), Engine(threads=1))
 
@@ -63,6 +62,7 @@ def test_the_fastest_is_taken_said_and_remembered(plan: Plan, timed: type[Timed]
     said: list[str] = []
     engine = proposed(plan, ("layout", "compiled"), LONG, said.append)
     assert (engine.layout, engine.compiled) == ("channels_last", True)
+    assert said[0] == "Engine: trying which way of computing is the fastest here"
     assert "channels_last, compiled 11.4 pictures/s" in said[-1]
     made = timed.made
     assert proposed(plan, ("layout", "compiled"), LONG) == engine
@@ -100,14 +100,6 @@ def test_a_short_run_is_not_held_up(plan: Plan, timed: type[Timed]) -> None:
     assert remembered() == {}
     long = proposed(plan, ("layout", "compiled"), LONG)
     assert proposed(plan, ("layout", "compiled"), SHORT) == long != plan.engine, "what is known costs nothing"
-
-
-def test_beside_other_work_nothing_is_tried_nor_remembered(plan: Plan, timed: type[Timed], monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(trial, "used_by_others", lambda: 0.5)
-    assert proposed(plan, ("layout", "compiled"), LONG, said.append) == plan.engine
-    assert said == ["Engine: channels_last (nothing was tried, for other programs use 50% of this machine's processors)"]
-    assert (timed.made, remembered()) == (0, {})
 
 
 def test_compiling_is_tried_only_where_the_run_can_earn_it_back(plan: Plan, timed: type[Timed]) -> None:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from tench.config import Engine, Layout, Preprocessing, cache_folder
 from tench.records import make_folder, write_bytes_atomically
-from tench.runtime import BUSY_SHARE, apply_engine, autocast, core_count, cpu_count, machine_facts, place, used_by_others
+from tench.runtime import apply_engine, autocast, core_count, cpu_count, machine_facts, place
 from tench.training.plan import Plan
 from tench.training.solvers import Solver
 
@@ -81,8 +81,8 @@ class Stepper:
 def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str], None] = lambda text: None) -> Engine:
     """The plan's engine with its `free` fields as a trial finds them fastest, for a run of `steps` steps.
 
-    Remembered trials are used again. Nothing is tried where that would take more than LARGEST_SHARE of the run, or beside other work,
-    where it would take long and say nothing; compiling is tried only where the run is long enough to earn it back.
+    Remembered trials are used again. Nothing is tried where that would take more than LARGEST_SHARE of the run; compiling is
+    tried only where the run is long enough to earn it back.
     """
     free = set(free)
     if not free:
@@ -91,9 +91,6 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     if (known := remembered(path).get(key)) is not None:
         return plan.engine.model_copy(update={"layout": known.layout, "compiled": known.compiled, "threads": known.threads})
     if LARGEST_SHARE * steps < WARM_UP + 2 * ROUNDS:
-        return plan.engine
-    if plan.engine.device == "cpu" and (share := used_by_others()) > BUSY_SHARE:
-        say(f"Engine: {_words(plan.engine)} (nothing was tried, for other programs use {share:.0%} of this machine's processors)")
         return plan.engine
     say("Engine: trying which way of computing is the fastest here")
     own = Stepper(plan, plan.engine)
