@@ -79,6 +79,8 @@ def test_the_shelf_delivers_what_is_new_once_and_forgets_what_is_gone() -> None:
     assert (second.changed, second.gone) == ({"k": {"r/a": b"3"}}, {"k": ["r/b"]})
     assert shelf.begin("k", "try") == {"r/a": b"3"}
     shelf.forget("k")
+    assert not shelf.put("k", "try", {"r/a": b"old"}, ["r/a"]), "a machine that comes back when its run has long ended elsewhere"
+    assert shelf.fetch().changed == {}
     assert shelf.begin("k", "try") == {}
     folder = Path(shelf.folder.name)
     shelf.close()

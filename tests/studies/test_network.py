@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,8 +136,7 @@ def lines(runs: Path) -> list[int]:
     return sorted(len(path.read_text().splitlines()) for path in runs.glob("*/history.jsonl"))
 
 
-def wait_for(what: str, process: "subprocess.Popen[str]", said: Path, is_so: "object") -> None:
-    assert callable(is_so)
+def wait_for(what: str, process: "subprocess.Popen[str]", said: Path, is_so: Callable[[], bool]) -> None:
     ended = time.monotonic() + 180
     while not is_so():
         assert time.monotonic() < ended, f"{what}: {said.read_text()[-4000:]}"

@@ -65,6 +65,13 @@ def test_rows_keep_their_proportions_at_another_size(tiny_folder: Path) -> None:
     assert sizes == {64: 11, 73: 4}, "224 becomes 64, and 256 becomes 73"
 
 
+def test_a_table_smaller_than_the_studys_takes_the_size_that_was_asked_for(tiny_net: Path, tiny_folder: Path) -> None:
+    study = tiny_study(tiny_net, 'name = "small"')
+    for side in (16, 32):
+        (entry,), _ = entries(study, open_source(tiny_folder), ENGINE, Choices(size_px=side), None)
+        assert entry.plan.px == side
+
+
 def test_without_choices_every_row_has_its_own_size_rules_and_options(tiny_folder: Path) -> None:
     found, missing = entries(load_study("study"), open_source(tiny_folder), ENGINE, Choices(), None)
     assert Counter(entry.plan.px for entry in found) == {224: 11, 256: 4}

@@ -260,8 +260,12 @@ def test_patience_counts_epochs_without_improvement_and_best_weights_come_back(p
             return next(losses), 0.5
 
     run = _empty_run(plan, tmp_path)
-    training = Judged(plan, prepared, run, Watcher())
+    told: list[str] = []
+    watcher = Watcher()
+    watcher.say = told.append  # type: ignore[method-assign]
+    training = Judged(plan, prepared, run, watcher)
     assert training.to_the_end() == "no improvement on select for 2 epochs"
+    assert told == ["Stopped after epoch 4 of at most 30: no improvement on select for 2 epochs."]
     assert len(run.history()) == 4, "0.9 and the equal 0.8 are no improvement: improvement is strictly lower"
     assert torch.equal(training.module.state_dict()["conv_1.conv.weight"], states[1])
     assert [line["best"] for line in run.history()] == [True, True, False, False]

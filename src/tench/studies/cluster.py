@@ -111,6 +111,7 @@ class _Sender:
             stamps[name] = stamp
         news = changed or stamps.keys() != self.seen.keys()
         if news and not ray.get(self.shelf.put.remote(self.key, self.attempt, changed, list(stamps))):
+            shutil.rmtree(self.runs, ignore_errors=True)
             os._exit(1)  # this machine was given up, and has come back: the run goes on elsewhere
         self.seen = stamps
 
@@ -174,11 +175,11 @@ def on_cluster(
         from ray.exceptions import RayError
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        _refuse_too_large([entry for _, entry in entries], nodes, watcher)
         # On the driver's own machine: a machine that is cut off takes the checkpoints of no other with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         shelf: Any = ray.remote(Shelf).options(num_cpus=0, scheduling_strategy=here).remote()
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        _refuse_too_large([entry for _, entry in entries], nodes, watcher)
         task = ray.remote(_task)
         code, waiting = code_identity(), {}
         for title, entry in entries:
@@ -200,9 +201,12 @@ def on_cluster(
                         ray.get(shelf.forget.remote(entry.identity))
                         yield entry, _outcome(reference, title, runs)
                     if signals:
-                        _leave(list(waiting))
+                        left = _leave(list(waiting))
                         bring()
-                        raise InterruptedTraining("Stopped; what every run had done is saved. The same command goes on.", signals[0])
+                        saved = (
+                            f"{left} did not answer and go on from what came before" if left else "what every run had done is saved"
+                        )
+                        raise InterruptedTraining(f"Stopped; {saved}. The same command goes on.", signals[0])
             except RayError as error:
                 lost = f"The cluster was lost ({type(error).__name__})."
                 raise TrainingError(f"{lost} What had come from it is kept in {runs}; the same command goes on with it.") from error
@@ -237,13 +241,13 @@ def _outcome(reference: Any, title: str, runs: Path) -> Run | TenchError:
     return Run.read(runs / name)
 
 
-def _leave(tasks: list[Any]) -> None:
-    """Let each end its step, save and send; those that have not begun never do."""
+def _leave(tasks: list[Any]) -> int:
+    """Let each end its step, save and send; those that have not begun never do. Returns how many did not in LEAVE_S."""
     import ray
 
     for task in tasks:
         ray.cancel(task)
-    ray.wait(tasks, num_returns=len(tasks), timeout=LEAVE_S)
+    return len(ray.wait(tasks, num_returns=len(tasks), timeout=LEAVE_S)[1])
 
 
 def _close(shelf: Any) -> None:

@@ -12,6 +12,9 @@ from tench.records.run import RECORD
 MOST_BYTES = 2**28
 """From which on a delivery is closed: the driver's memory holds one at a time."""
 
+ENDED = ""
+"""In place of the try that is listened to."""
+
 Files = dict[str, bytes]
 """Contents by their paths in a run's folder, POSIX."""
 
@@ -74,9 +77,10 @@ class Shelf:
         return delivery
 
     def forget(self, key: str) -> None:
-        """The run `key` has ended, and all of it was fetched."""
+        """The run `key` has ended, and all of it was fetched; whoever still tries it is not listened to."""
         shutil.rmtree(self._place(key), ignore_errors=True)
-        for held in (self.tries, self.names, self.news, self.gone):
+        self.tries[key] = ENDED
+        for held in (self.names, self.news, self.gone):
             held.pop(key, None)
 
     def close(self) -> None:
