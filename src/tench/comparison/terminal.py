@@ -45,9 +45,7 @@ class Fitting:
         told = list(self._told()) if self.below in missing else []
         unsaid = [heading for heading in missing if heading != self.below]
         if unsaid:
-            told.append(
-                f"No room here for: {', '.join(unsaid)}. A wider terminal shows all; so does --format csv, where there is one."
-            )
+            told.append(f"No room here for: {', '.join(unsaid)}. A wider terminal shows all; so does --format csv, where there is one.")
         for line in [*told, *self.warnings]:
             yield Text(line, style="italic dim")
 

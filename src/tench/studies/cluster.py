@@ -203,9 +203,7 @@ def on_cluster(
                     if signals:
                         left = _leave(list(waiting))
                         bring()
-                        saved = (
-                            f"{left} did not answer and go on from what came before" if left else "what every run had done is saved"
-                        )
+                        saved = f"{left} did not answer and go on from what came before" if left else "what every run had done is saved"
                         raise InterruptedTraining(f"Stopped; {saved}. The same command goes on.", signals[0])
             except RayError as error:
                 lost = f"The cluster was lost ({type(error).__name__})."
