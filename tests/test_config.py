@@ -23,6 +23,14 @@ def test_the_faithful_rules_differ_from_the_modern_ones_in_every_rule_of_r2018b(
     assert same == {"label_smoothing", "nesterov", "schedule", "last_partial_batch", "improvement", "select_share"}
 
 
+def test_the_rules_for_a_small_size_differ_from_the_faithful_ones_in_what_the_size_and_honesty_ask_for() -> None:
+    small, faithful = load_recipe("r2018b_small"), load_recipe("r2018b")
+    differ = {rule for rule, value in small.rules.model_dump().items() if value != faithful.rules.model_dump()[rule]}
+    assert differ == {"initial_weights", "select_from", "arithmetic"}
+    assert {key for key, value in small.options.items() if value != faithful.options[key]} == {"batch_size"}
+    assert small.learn_rate == faithful.learn_rate
+
+
 def test_flags_win_over_the_row_and_the_row_over_the_recipe() -> None:
     recipe = Recipe(name="r", options={"epochs": 3, "batch_size": 10, "l2": 0.5}, learn_rate={"sgdm": 0.1, "adam": 0.2})
     options = recipe.resolve({"epochs": 4, "batch_size": 20}, {"batch_size": 30, "epochs": None})

@@ -35,8 +35,9 @@ def test_the_engine_of_a_machine_without_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_engine("cpu", precision="bfloat16").precision == "bfloat16"
 
 
-def test_a_processor_with_units_for_bfloat16_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tench.runtime.processor_flags", lambda: frozenset({"avx2", "amx_tile", "amx_bf16"}))
+@pytest.mark.parametrize("flag", ["amx_bf16", "avx512_bf16"])
+def test_a_processor_with_units_for_bfloat16_uses_them(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.runtime.processor_flags", lambda: frozenset({"avx2", "avx512f", flag}))
     assert choose_engine("cpu").precision == "bfloat16"
     assert choose_engine("cpu", precision="float32").precision == "float32"
 

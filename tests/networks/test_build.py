@@ -14,6 +14,7 @@ from tench.config import Preprocessing
 from tench.errors import TableError, UsageError
 from tench.networks import Table, builtin_table, builtin_tables, parse
 from tench.networks.build import TableNetwork, build, count_on_module
+from tench.networks.reference import network
 
 TEXTS = {"every kind": EVERY_KIND, "vgg16": VGG16, "resnet18": RESNET18}
 
@@ -188,7 +189,7 @@ def test_names_that_torch_needs_are_refused(name: str) -> None:
         made(f"Conv, 3x3, 4, name={name}")
 
 
-SPREADS = {"normal_0.01": 0.01, "glorot": math.sqrt(2 / (9 * 64 + 9 * 128)), "he": math.sqrt(2 / (9 * 64))}
+SPREADS = {"normal_0.01": 0.01, "normal_0.01_scaled": 0.01, "glorot": math.sqrt(2 / (9 * 64 + 9 * 128)), "he": math.sqrt(2 / (9 * 64))}
 
 
 @pytest.mark.parametrize("initial_weights", SPREADS)
@@ -197,8 +198,8 @@ def test_initial_weights_have_their_spread(initial_weights: str) -> None:
     network = build(table, plain(table), initial_weights, seed=1)
     conv, linear = network.conv_2.conv, network.fully_connected_1.linear
     inputs = 128 * 64
-    of_linear = {"normal_0.01": 0.01, "glorot": math.sqrt(2 / (inputs + 400)), "he": math.sqrt(2 / inputs)}[initial_weights]
-    for weight, spread in ((conv.weight, SPREADS[initial_weights]), (linear.weight, of_linear)):
+    of_linear = SPREADS | {"glorot": math.sqrt(2 / (inputs + 400)), "he": math.sqrt(2 / inputs)}
+    for weight, spread in ((conv.weight, SPREADS[initial_weights]), (linear.weight, of_linear[initial_weights])):
         assert weight.std().item() == pytest.approx(spread, rel=0.02)
         assert abs(weight.mean().item()) < spread / 50
         largest = math.sqrt(3) if initial_weights == "glorot" else 6
@@ -208,6 +209,21 @@ def test_initial_weights_have_their_spread(initial_weights: str) -> None:
     assert not network.conv_1.norm.running_mean.any()
     assert (network.conv_1.norm.running_var == 1).all()
     assert network.conv_1.norm.num_batches_tracked == 0
+
+
+def test_scaled_weights_keep_the_spread_of_what_a_layer_puts_out() -> None:
+    """At 64 pixels the first FullyConnected has 2,048 of 25,088 inputs: its weights are sqrt(12.25) = 3.5 times as large, no others are."""
+    made = network("network_84_8153").build
+    small, own = Preprocessing(height_px=64, width_px=64), Preprocessing(height_px=224, width_px=224)
+    scaled, plain_spread = made(10, small, "normal_0.01_scaled", 1), made(10, small, "normal_0.01", 1)
+    differ = [name for name, weight in scaled.state_dict().items() if not weight.equal(plain_spread.state_dict()[name])]
+    assert differ == ["fully_connected_1.linear.weight"]
+    assert torch.allclose(scaled.fully_connected_1.linear.weight, 3.5 * plain_spread.fully_connected_1.linear.weight)
+    at_own_size = made(10, own, "normal_0.01_scaled", 1).state_dict()
+    assert all(at_own_size[name].equal(weight) for name, weight in made(10, own, "normal_0.01", 1).state_dict().items())
+    narrow = torch.rand(64, 2048) @ scaled.fully_connected_1.linear.weight.T
+    wide = torch.rand(64, 25088) @ at_own_size["fully_connected_1.linear.weight"].T
+    assert narrow.std().item() == pytest.approx(wide.std().item(), rel=0.05)
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
@@ -225,7 +241,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 
 def test_unknown_initial_weights_are_refused() -> None:
     table = parse(EVERY_KIND)
-    with pytest.raises(UsageError, match=r"'xavier'; take one of normal_0\.01, glorot, he"):
+    with pytest.raises(UsageError, match=r"'xavier'; take one of normal_0\.01, normal_0\.01_scaled, glorot, he"):
         build(table, plain(table), "xavier")
 
 

@@ -63,6 +63,20 @@ def test_a_claim_is_tested_on_the_seeds_of_both_rows(study: Study, outcome: Outc
     assert findings(study, runs[::-1]) == (first, second), "the order of runs is nothing"
 
 
+def test_a_run_that_was_cut_off_counts_in_no_verdict(study: Study, outcome: Outcome) -> None:
+    facts = {"epochs": 12, "best_epoch": 11}
+
+    def cut_off(run: Run) -> Run:
+        assert run.record.result is not None
+        options = run.record.options | {"patience": 3, "epochs": 12}
+        return Run(run.folder, run.record.model_copy(update={"options": options, "result": run.record.result.model_copy(update=facts)}))
+
+    first, _ = findings(study, [cut_off(scored(run, 80, 100)) for run in outcome.runs])
+    assert first.verdict == "not tested"
+    assert "A has 0 finished seeds, B 0" in first.sentence
+    assert "Runs that were cut off by the epochs allowed do not count." in first.sentence
+
+
 def test_a_claim_that_turns_out_the_other_way_is_contradicted(study: Study, outcome: Outcome) -> None:
     a0, a1, b0, b1 = outcome.runs
     found, _ = findings(study, [scored(a0, 70, 100), scored(a1, 71, 100), scored(b0, 80, 100), scored(b1, 82, 100)])

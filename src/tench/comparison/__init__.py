@@ -3,6 +3,7 @@
 from tench.comparison.formats import as_csv, as_json, as_markdown, as_rich, duration, pairs_as_markdown, pairs_as_rich
 from tench.comparison.notes import data_line
 from tench.comparison.pairs import Pair, compare_pair, compare_pairs
+from tench.comparison.reported import Agreement, agreement, rank_correlation, with_report
 from tench.comparison.results import NotRun, ResultRow, ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison, compare_seeds
 from tench.comparison.selection import Selection, selection, with_selection
@@ -11,6 +12,7 @@ from tench.comparison.ties import with_ties
 from tench.comparison.together import Comparison, compare
 
 __all__ = [
+    "Agreement",
     "ArmsComparison",
     "Comparison",
     "McNemar",
@@ -19,6 +21,7 @@ __all__ = [
     "ResultRow",
     "ResultsTable",
     "Selection",
+    "agreement",
     "as_csv",
     "as_json",
     "as_markdown",
@@ -34,10 +37,12 @@ __all__ = [
     "paired_interval",
     "pairs_as_markdown",
     "pairs_as_rich",
+    "rank_correlation",
     "results_table",
     "score",
     "selection",
     "wilson",
+    "with_report",
     "with_selection",
     "with_ties",
 ]

@@ -1,6 +1,7 @@
 """What must be said beside a score: the data it is of, the options in short, and what makes it less than it seems."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tench.records import RunRecord
@@ -52,6 +53,7 @@ def notes(record: RunRecord) -> tuple[str, ...]:
     found = [
         (record.network.origin == "reconstructed", "reconstructed"),
         (record.kind in ("train", "transfer") and record.rules.get("select_from") == "test", "stopped on its test pictures"),
+        (cut_off(record), f"cut off at {record.options.get('epochs')} epochs"),
         (_mostly_seen(record), "mostly seen in pretraining"),
         (_seen_unknown(record), "pretrained; which pictures it had seen is not known"),
         (record.kind == "untrained", "not trained by tench"),
@@ -59,6 +61,18 @@ def notes(record: RunRecord) -> tuple[str, ...]:
         (record.network.counted == "module", "counted on the module"),
     ]
     return tuple(dict.fromkeys([*(note for holds, note in found if holds), *record.notes]))
+
+
+def cut_off(record: RunRecord) -> bool:
+    """Whether the training would have gone on by its own patience, had it not used up the epochs it was allowed.
+
+    Where those are so few that patience cannot act before their end, they are the length that was chosen, and cut nothing off.
+    """
+    patience, result, period = record.options.get("patience"), record.result, record.options.get("validation_period", 1)
+    if not (stepwise(record) and patience and result and result.epochs and result.best_epoch):
+        return False
+    allowed: int = record.options["epochs"]
+    return allowed > (patience + 1) * period and result.epochs >= allowed and (result.epochs - result.best_epoch) // period < patience
 
 
 def _mostly_seen(record: RunRecord) -> bool:
@@ -69,6 +83,32 @@ def _mostly_seen(record: RunRecord) -> bool:
 def _seen_unknown(record: RunRecord) -> bool:
     result = record.result
     return bool(result and record.network.weights_sha256 and result.unseen is None and result.seen is None)
+
+
+@dataclass(frozen=True)
+class OtherRules:
+    """What is another rule in a recipe than in the software of the report whose accuracies stand beside its rows."""
+
+    recipe: str
+    differences: tuple[str, ...]
+    """A phrase a rule."""
+    batch_size: int
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        differences = "; ".join(self.differences)
+        return f"Rows by {self.recipe} differ from the report's rules: {differences}. Their batches are of {self.batch_size} pictures."
+
+
+def other_rules(records: Iterable[RunRecord]) -> Iterator[OtherRules]:
+    """Of every recipe but the faithful one that rows with a reported accuracy were trained by."""
+    seen = set()
+    for record in records:
+        about = OtherRules(record.recipe, record.rule_differences, record.options.get("batch_size", 0))
+        if record.kind == "train" and record.reported_accuracy is not None and record.recipe != "r2018b" and about not in seen:
+            seen.add(about)
+            yield about
 
 
 def _unfinished(record: RunRecord) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from tench.comparison.notes import data_line, notes, options_text, stepwise
+from tench.comparison.notes import data_line, notes, options_text, other_rules, stepwise
 from tench.config import identifying
 from tench.errors import UsageError
 from tench.records import Run, RunRecord, Score
@@ -202,3 +202,4 @@ def _warnings(records: list[RunRecord], sets: list[str]) -> Iterable[str]:
         yield "These runs were scored on different pictures: compare lines of the same data only."
     if any(record.data.is_demo for record in records):
         yield "Demo pictures are drawn by tench: scores on them say nothing about photographs."
+    yield from (rules.sentence for rules in other_rules(records))

@@ -142,19 +142,26 @@ class TableNetwork(nn.Sequential):
         return features.flatten(1)
 
 
-def build(table: Table, preprocessing: Preprocessing, initial_weights: str = "he", seed: int = 0) -> TableNetwork:
+def build(
+    table: Table, preprocessing: Preprocessing, initial_weights: str = "he", seed: int = 0, at_own_size: Table | None = None
+) -> TableNetwork:
     """The module of `table`, float32, on torch's default device (on `meta`: without weights).
 
-    `initial_weights` is "normal_0.01", "glorot" or "he"; they depend on `seed` alone, and torch's own random state is left as it is.
+    `initial_weights` is one of `networks.initial.DRAWS`; they depend on `seed` alone, and torch's own random state is left as it is.
+    `at_own_size`: the table as it was before it was brought to another size, where it was.
     Raises UsageError for other initial weights, TableError for a row whose name torch needs itself.
     """
     device = torch.get_default_device()
     with torch.device("meta"):
-        rows = _sequence(nn.Sequential(), named(table.rows[1:]), table.rows[0].output_shape((3, 0, 0)))
+        rows, own = _rows(table), _rows(at_own_size or table)
     if device.type != "meta":
         rows.to_empty(device=device)
-        initialise(rows, initial_weights, seed)
+        initialise(rows, initial_weights, seed, own)
     return TableNetwork(table, preprocessing, rows)
+
+
+def _rows(table: Table) -> nn.Sequential:
+    return _sequence(nn.Sequential(), named(table.rows[1:]), table.rows[0].output_shape((3, 0, 0)))
 
 
 def _sequence(module: nn.Sequential, path: NamedRows, shape: Shape) -> nn.Sequential:

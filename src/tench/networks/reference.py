@@ -55,7 +55,8 @@ class Network:
         """
         if self.make is not None:
             return foreign.wrapped(self.make, classes, preprocessing, seed, self.reference)
-        return build(self.table_for(classes, (preprocessing.height_px, preprocessing.width_px)), preprocessing, initial_weights, seed)
+        table = self.table_for(classes, (preprocessing.height_px, preprocessing.width_px))
+        return build(table, preprocessing, initial_weights, seed, at_own_size=self.table)
 
     def counts(self, classes: int, px: int) -> Counts:
         """Parameters and multiply-adds with that many classes on pictures of px x px, from the table where there is one."""

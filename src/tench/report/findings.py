@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tench.comparison import ArmsComparison, Pair, Selection, selection
+from tench.comparison import ArmsComparison, Pair, Selection, agreement, selection
+from tench.comparison.notes import other_rules
 from tench.config import load_study
 from tench.errors import TenchError
 from tench.report.gathering import Material
@@ -76,6 +77,23 @@ def _pick(found: Selection, name: str, words: Words) -> str:
     shares = {"top1": words.percent(found.top1), "corrected": words.percent(found.corrected), "points": words.percent(found.bias)}
     said = words("verdicts.pick" if found.matters else "verdicts.pick_little", name=name, of=found.of, n=found.n, **shares)
     return said + (" " + words("verdicts.pick_stopped") if found.epochs_too else "")
+
+
+def repeats(material: Material, words: Words) -> Iterator[str]:
+    """Of every set of pictures, how far the order of the networks is the one that was reported."""
+    for arms in material.on_same_pictures:
+        if found := agreement([run for arm in arms for run in arm.runs]):
+            left_out = words("verdicts.repeats_without", names=", ".join(found.left_out)) if found.left_out else ""
+            shares = {key: words.number(getattr(found, key), 2) for key in ("correlation", "low", "high")}
+            counts = {"rows": found.rows, "told_apart": found.told_apart, "repeated": found.repeated, "reversed": found.reversed}
+            yield words("verdicts.repeats", left_out=left_out, **shares, **counts)
+
+
+def rules(material: Material, words: Words) -> Iterator[str]:
+    """By what rules rows with a reported accuracy were trained, where those are not the report's."""
+    for other in other_rules(run.record for run in material.runs):
+        differences = "; ".join(words.said("differences", text).text for text in other.differences)
+        yield words("table.other_rules", recipe=other.recipe, differences=differences, n=other.batch_size)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tench.report.canvas import Drawing
 from tench.report.charts import CurveLimits, Point, cost_figure, curves_figure, reliability_figure
 from tench.report.closely import Look, Thumbnails
 from tench.report.drawing import network_drawing
-from tench.report.findings import conclusions, finding, pair_lines, picks
+from tench.report.findings import conclusions, finding, pair_lines, picks, repeats, rules
 from tench.report.gathering import Material
 from tench.report.guide import Section, guide_sections
 from tench.report.pictures import Budget
@@ -92,6 +92,8 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "uncompared": [words.said("warnings", warning) for warning in uncompared(material.arms)],
         "pairs": pair_lines(material, words),
         "picks": list(picks(material, words)),
+        "repeats": list(repeats(material, words)),
+        "other_rules": list(rules(material, words)),
         "facts": [(run, facts(run, words), rule_differences(run.record, words)) for run in material.runs],
         "commands": [command(arm.record) for arm in material.arms],
         "data": _json(data),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tench.comparison.notes import cut_off
 from tench.comparison.seeds import ArmsComparison, compare_seeds, wants_more_seeds
 from tench.config import Conclusion, Study
 from tench.records import Run
@@ -52,6 +53,8 @@ def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Findi
     common = better.keys() & worse.keys()
     if len(common) < 2:
         lacking = f"{conclusion.better} has {_count(better)}, {conclusion.worse} {_count(worse)}; two in common are the least."
+        if any(cut_off(run.record) for run in runs if run.record.row in (conclusion.better, conclusion.worse)):
+            lacking += " Runs that were cut off by the epochs allowed do not count."
         return Finding(conclusion, None, lacking)
     runs_of_both = [*better.values(), *worse.values()]
     score = _unseen if _unseen_counts(runs_of_both) else _top1
@@ -61,7 +64,8 @@ def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Findi
 
 
 def _scored(study: Study, row: str, runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.record.study == study.name and run.record.row == row and run.record.result is not None]
+    of_row = [run for run in runs if run.record.study == study.name and run.record.row == row]
+    return [run for run in of_row if run.record.result is not None and not cut_off(run.record)]
 
 
 def _top1(run: Run) -> float:

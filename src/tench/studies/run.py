@@ -8,7 +8,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from tench.comparison import NotRun, ResultsTable, compare_pairs, duration, results_table, with_selection, with_ties
+from tench.comparison import NotRun, ResultsTable, compare_pairs, duration, results_table, with_report, with_selection, with_ties
 from tench.config import Engine, Study
 from tench.data.roles import roles
 from tench.data.sources import Source
@@ -38,8 +38,9 @@ class Outcome:
 
     @cached_property
     def table(self) -> ResultsTable:
-        """All of it as one table, sorted by accuracy, ties marked unless there are very many runs, and what picking the best adds."""
-        table = with_selection(results_table(self.runs, not_run=self.not_run), self.runs)
+        """All of it as one table, sorted by accuracy, ties marked unless there are very many runs, with what picking the best adds,
+        and how it agrees with the report."""
+        table = with_report(with_selection(results_table(self.runs, not_run=self.not_run), self.runs), self.runs)
         return with_ties(table, compare_pairs(self.runs)) if len(self.runs) <= MOST_FOR_TIES else table
 
 
