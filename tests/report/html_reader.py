@@ -7,13 +7,14 @@ VOID = {"img", "br", "meta", "link"}
 
 
 class Reader(HTMLParser):
-    """Notes every attribute and script, the headings, and whether every tag that opens also closes, in order."""
+    """Notes every attribute and script, the text, the headings, and whether every tag that opens also closes, in order."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.scripts: list[str] = []
+        self.text = ""
         self.headings: list[int] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -31,6 +32,8 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
             self.scripts.append(data)
+        else:
+            self.text += data
 
 
 def read(html: str) -> Reader:

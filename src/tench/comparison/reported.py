@@ -70,7 +70,7 @@ def agreement(runs: Sequence[Run]) -> Agreement | None:
     Several seeds of a network count by their mean, and in pairs by the lowest seed.
     """
     own = [run for run in runs if run.record.kind == "train" and run.record.result and run.record.reported_accuracy is not None]
-    counting = [run for run in own if run.record.network.origin == "published" and not cut_off(run.record)]
+    counting = [run for run in own if counts_in_agreement(run.record)]
     rows = {_name(run): [other for other in counting if _name(other) == _name(run)] for run in counting}
     if len(rows) < LEAST_ROWS or len({data_line(run.record) for run in counting}) > 1:
         return None
@@ -82,6 +82,11 @@ def agreement(runs: Sequence[Run]) -> Agreement | None:
     left_out = tuple(dict.fromkeys(_name(run) for run in own if _name(run) not in rows))
     correlation = rank_correlation([reported[name] for name in rows], [found[name] for name in rows])
     return Agreement(len(rows), left_out, *correlation, *_pairs(shown))
+
+
+def counts_in_agreement(record: RunRecord) -> bool:
+    """Whether a run's network is the report's own and was trained to its end."""
+    return record.kind == "train" and record.network.origin == "published" and not cut_off(record)
 
 
 def with_report(table: ResultsTable, runs: Sequence[Run]) -> ResultsTable:

@@ -1,4 +1,4 @@
-"""The report's charts: accuracy against costs, training curves, reliability, confusions. Each function returns a matplotlib figure."""
+"""The report's charts: accuracies against costs and reported ones, training curves, reliability, confusions; each a matplotlib figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +31,17 @@ COSTS = ("macs", "parameters", "train_s")
 
 @dataclass(frozen=True)
 class Point:
-    """A network in the chart of costs: mean accuracy and its bar, 0 to 1; costs are None or 0 where there were none."""
+    """A network in a chart of accuracies: its mean and its bar, 0 to 1; costs are None or 0 where there were none."""
 
     name: str
     top1: float
     low: float
     high: float
     costs: Mapping[str, float | None]
+    reported: tuple[float, float, float] | None = None
+    """The accuracy that a report has of it, with the ends of its interval."""
+    counts: bool = True
+    """Whether it counts where the order is compared with the report's."""
 
 
 def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
@@ -55,12 +59,45 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
         axis.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.5)
         axis.sharey(axes[0])
     axes[0].set_ylabel(words("cost.accuracy"))
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside lower left",
-        ncols=1 if any(len(point.name) > LONG_NAME for point in points) else min(3, len(points)),
-        fontsize=8,
-    )
+    _legend(figure, axes[0], points)
+    return figure
+
+
+def _legend(figure: "Figure", axis: "Axes", points: Sequence[Point]) -> None:
+    """The names of `points` below the axes."""
+    columns = 1 if any(len(point.name) > LONG_NAME for point in points) else min(3, len(points))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=columns, fontsize=8)
+
+
+def reported_figure(points: Sequence[Point], words: Words) -> "Figure":
+    """Accuracy found against accuracy reported, with the line on which they are equal; hollow where it does not count."""
+    rows = -(-len(points) // 3)
+    figure, (axis,) = new_figure(7.6, 4.2 + 0.17 * rows, 1)
+    for i, point in enumerate(points):
+        assert point.reported is not None
+        value, low, high = (100 * share for share in point.reported)
+        axis.errorbar(
+            [value],
+            [100 * point.top1],
+            [[100 * (point.top1 - point.low)], [100 * (point.high - point.top1)]],
+            [[value - low], [high - value]],
+            fmt=MARKERS[i % len(MARKERS)],
+            color=HUES[i % len(HUES)],
+            markerfacecolor=HUES[i % len(HUES)] if point.counts else "none",
+            markersize=6,
+            elinewidth=1,
+            label=point.name,
+        )
+    axis.autoscale_view()
+    ends = max(axis.get_xlim()[0], axis.get_ylim()[0]), min(axis.get_xlim()[1], axis.get_ylim()[1])
+    if ends[0] < ends[1]:
+        axis.plot(ends, ends, color=MUTED, linewidth=0.8, scalex=False, scaley=False)
+    axis.set_xlabel(words("cost.reported"))
+    axis.set_ylabel(words("cost.accuracy"))
+    for numbers in (axis.xaxis, axis.yaxis):
+        decimals(numbers, words.lang)
+    axis.grid(color=MUTED, alpha=0.25, linewidth=0.5)
+    _legend(figure, axis, points)
     return figure
 
 

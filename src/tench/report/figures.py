@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tench.comparison.arms import Arm
 from tench.records import make_folder, write_bytes_atomically
-from tench.report.charts import CurveLimits, confusion_figure, cost_figure, curves_figure, reliability_figure
+from tench.report.charts import CurveLimits, confusion_figure, cost_figure, curves_figure, reliability_figure, reported_figure
 from tench.report.closely import MOST_NETWORKS, looks
 from tench.report.drawing_files import svg_and_png
 from tench.report.gathering import Material
-from tench.report.page import drawings, guide, points, trained
+from tench.report.page import drawings, guide, points, reported_points, trained
 from tench.report.pictures import Budget
 from tench.report.plotting import png_file, styled, svg_file
 from tench.report.seeing import plate_drawing, plates
@@ -64,6 +64,8 @@ def _charts(material: Material, names: dict[str, str], words: Words) -> Iterator
 def _drawn_by(material: Material, names: dict[str, str], words: Words) -> Iterator[tuple[Any, ...]]:
     """(name, function, its arguments but the words) of every chart."""
     yield "cost", cost_figure, points(material)
+    if repeated := reported_points(material):
+        yield "reported", reported_figure, repeated
     arms = trained(material)
     limits = CurveLimits.of([run.history() for arm in arms for run in arm.runs]) if arms else None
     for arm in arms:

@@ -8,12 +8,15 @@ from importlib import resources
 from itertools import count
 from typing import Any
 
+from tench.comparison import wilson
 from tench.comparison.arms import Arm, uncompared
+from tench.comparison.reported import counts_in_agreement
 from tench.networks.table import Table, parse
+from tench.records import RunRecord
 from tench.records.guide import GUIDE, read_guide_arrays
 from tench.report import closely
 from tench.report.canvas import Drawing
-from tench.report.charts import CurveLimits, Point, cost_figure, curves_figure, reliability_figure
+from tench.report.charts import CurveLimits, Point, cost_figure, curves_figure, reliability_figure, reported_figure
 from tench.report.closely import Look, Thumbnails
 from tench.report.drawing import network_drawing
 from tench.report.findings import conclusions, finding, pair_lines, picks, repeats, rules
@@ -92,6 +95,7 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "uncompared": [words.said("warnings", warning) for warning in uncompared(material.arms)],
         "pairs": pair_lines(material, words),
         "picks": list(picks(material, words)),
+        "reported": _repeated(material, words),
         "repeats": list(repeats(material, words)),
         "other_rules": list(rules(material, words)),
         "facts": [(run, facts(run, words), rule_differences(run.record, words)) for run in material.runs],
@@ -128,8 +132,23 @@ def points(material: Material) -> list[Point]:
         row = by_run[arm.shown.id]
         low, high = (min(shares), max(shares)) if len(shares) > 1 else (row.top1_low, row.top1_high)
         costs = {"macs": row.macs, "parameters": row.parameters, "train_s": row.train_s}
-        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs))
+        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), counts_in_agreement(arm.record)))
     return found
+
+
+def _reported(record: RunRecord) -> tuple[float, float, float] | None:
+    """The accuracy that a report has of a run's network, with its interval where the report says of how many pictures."""
+    share, correct = record.reported_accuracy, record.reported_correct
+    if share is None:
+        return None
+    return (share, *wilson(correct, round(correct / share))) if correct and share else (share, share, share)
+
+
+def reported_points(material: Material) -> list[Point]:
+    """The points of networks trained from scratch that a report has accuracies of; none where fewer than two have."""
+    of_own = {arm.name for arm in material.arms if arm.record.kind == "train"}
+    found = [point for point in points(material) if point.reported and point.name in of_own]
+    return found if len(found) > 1 else []
 
 
 def _cost(material: Material, words: Words) -> str:
@@ -140,6 +159,14 @@ def _cost(material: Material, words: Words) -> str:
 def trained(material: Material) -> list[Arm]:
     """The arms that were trained step by step, and so have curves."""
     return [arm for arm in material.arms if arm.shown.history()]
+
+
+def _repeated(material: Material, words: Words) -> str:
+    found = reported_points(material)
+    if not found:
+        return ""
+    with styled("reported"):
+        return svg_for_page(reported_figure(found, words), "reported", words("cost.reported_label", n=len(found)))
 
 
 def _curves(material: Material, words: Words) -> Iterator[tuple[str, str]]:
