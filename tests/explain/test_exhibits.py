@@ -223,6 +223,20 @@ def test_a_failure_is_said_and_the_run_stays_finished(tiny_net: Path, tiny_folde
     assert f"`tench explain {run.id}`" in told.said[-1]
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_who_stops_here_is_told_that_the_run_is_finished(
+    stop: type[BaseException], tiny_net: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def stopped(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(module_under_test, "parts_with_maps", stopped)
+    told = Told()
+    with pytest.raises(stop):
+        trained(tiny_net, tiny_folder, tmp_path, watcher=told)
+    assert "is finished; only its exhibits were not made: `tench explain " in told.said[-1]
+
+
 def test_they_can_be_left_out(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
     run = trained(tiny_net, tiny_folder, tmp_path, exhibits=False)
     assert not run.exhibits_path.exists()

@@ -52,9 +52,16 @@ def write_exhibits(run: Run, source: Source, engine: Engine, seed: int = SEED) -
 
 
 def exhibit_or_say(run: Run, source: Source, engine: Engine, watcher: Watcher | None) -> None:
-    """The same where a training has just ended: a failure is told and nothing else, for the run is finished all the same."""
+    """The same where a training has just ended: a failure is told and nothing else, for the run is finished all the same.
+
+    So it is when the user stops it here, which is told before everything ends.
+    """
     try:
         write_exhibits(run, source, engine)
+    except (KeyboardInterrupt, SystemExit):
+        if watcher:
+            watcher.say(f"{run.id} is finished; only its exhibits were not made: `tench explain {run.id}` makes them.")
+        raise
     except Exception as error:  # a user's own network can fail in any way when it is looked into
         reason = str(error) if isinstance(error, TenchError) else f"{type(error).__name__}: {error}."
         if watcher:
