@@ -73,8 +73,9 @@ def test_a_run_that_was_cut_off_counts_in_no_verdict(study: Study, outcome: Outc
 
     first, _ = findings(study, [cut_off(scored(run, 80, 100)) for run in outcome.runs])
     assert first.verdict == "not tested"
-    assert "A has 0 finished seeds, B 0" in first.sentence
-    assert "Runs that were cut off by the epochs allowed do not count." in first.sentence
+    assert first.cut_off == ("A", "B")
+    assert "A, B used up the epochs allowed (--epochs) before patience ended it." in first.sentence
+    assert not first.wants_more_seeds, "more epochs come first"
 
 
 def test_a_claim_that_turns_out_the_other_way_is_contradicted(study: Study, outcome: Outcome) -> None:

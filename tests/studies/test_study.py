@@ -81,6 +81,12 @@ def test_without_choices_every_row_has_its_own_size_rules_and_options(tiny_folde
     assert (best.plan.options.learn_rate, best.plan.options.patience, best.plan.options.l2) == (0.001, 4, 1e-4)
 
 
+def test_a_recipe_brings_its_own_batches_into_the_built_in_study(tiny_folder: Path) -> None:
+    for recipe, batch_size in (("r2018b", 128), ("r2018b_small", 32)):
+        found, _ = entries(load_study("study"), open_source(tiny_folder), ENGINE, Choices(recipe=recipe, size_px=64), None)
+        assert {(entry.plan.options.batch_size, entry.plan.options.epochs) for entry in found} == {(batch_size, 30)}
+
+
 def test_seeds_recipe_and_options_of_the_user_win(tiny_folder: Path) -> None:
     choices = Choices(recipe="modern", rows=("network_82_828",), seeds=(3, 4), options={"epochs": 2})
     found, _ = entries(load_study("study"), open_source(tiny_folder), ENGINE, choices, None)

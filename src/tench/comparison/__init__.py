@@ -3,7 +3,7 @@
 from tench.comparison.formats import as_csv, as_json, as_markdown, as_rich, duration, pairs_as_markdown, pairs_as_rich
 from tench.comparison.notes import data_line
 from tench.comparison.pairs import Pair, compare_pair, compare_pairs
-from tench.comparison.reported import Agreement, agreement, rank_correlation, with_report
+from tench.comparison.reported import Agreement, AgreementOfPairs, agreement, rank_correlation, with_report
 from tench.comparison.results import NotRun, ResultRow, ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison, compare_seeds
 from tench.comparison.selection import Selection, selection, with_selection
@@ -13,6 +13,7 @@ from tench.comparison.together import Comparison, compare
 
 __all__ = [
     "Agreement",
+    "AgreementOfPairs",
     "ArmsComparison",
     "Comparison",
     "McNemar",

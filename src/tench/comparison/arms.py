@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from tench.comparison.notes import data_line, options_text
+from tench.comparison.notes import cut_off, data_line, options_text
 from tench.comparison.pairs import Among
 from tench.comparison.results import by_arm
 from tench.comparison.seeds import ArmsComparison, compare_seeds
@@ -51,6 +51,11 @@ class Arm:
     def repeats_seeds(self) -> bool:
         """Whether it has two runs of one seed, so that seeds cannot be paired."""
         return len({run.record.seed for run in self.runs}) < len(self.runs)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether one of its runs used up the epochs it was allowed before its patience had ended it."""
+        return any(cut_off(run.record) for run in self.runs)
 
     def shares(self, among: Among = "test") -> dict[int, float]:
         """Top-1 by seed, 0 to 1, of the runs that were scored on such pictures."""
@@ -104,8 +109,8 @@ _LONGER: tuple[Callable[[RunRecord], str], ...] = (
 
 
 def compare_arms(arms: Sequence[Arm], among: Among = "test") -> tuple[ArmsComparison, ...]:
-    """Every two arms that were scored on the same pictures and have at least two seeds in common, each seed once."""
-    shares = {arm.name: arm.shares(among) for arm in arms if not arm.repeats_seeds}
+    """Every two arms that were scored on the same pictures and have at least two seeds in common, each seed once, and no run cut off."""
+    shares = {arm.name: arm.shares(among) for arm in arms if not (arm.repeats_seeds or arm.cut_off)}
     return tuple(
         compare_seeds(shares[a.name], shares[b.name], a.name, b.name)
         for a, b in combinations([arm for arm in arms if arm.name in shares], 2)
@@ -119,3 +124,5 @@ def uncompared(arms: Sequence[Arm]) -> Iterator[str]:
         if arm.repeats_seeds:
             seeds = ", ".join(str(run.record.seed) for run in arm.runs)
             yield f"{arm.name} has two runs of one seed ({seeds}), so it is compared run by run only; leave out one of them."
+        elif arm.cut_off and len(arm.runs) > 1:
+            yield f"{arm.name} was cut off by the epochs it was allowed, so it is compared run by run only; allow it more of them."

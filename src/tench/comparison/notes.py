@@ -72,7 +72,9 @@ def cut_off(record: RunRecord) -> bool:
     if not (stepwise(record) and patience and result and result.epochs and result.best_epoch):
         return False
     allowed: int = record.options["epochs"]
-    return allowed > (patience + 1) * period and result.epochs >= allowed and (result.epochs - result.best_epoch) // period < patience
+    stale = -(-(result.epochs - result.best_epoch) // period)  # the last epoch has a validation in any case
+    to_its_end = record.rules.get("schedule", "piecewise") != "piecewise"  # such a schedule is made for these epochs
+    return not to_its_end and allowed > (patience + 1) * period and result.epochs >= allowed and stale < patience
 
 
 def _mostly_seen(record: RunRecord) -> bool:
@@ -83,6 +85,10 @@ def _mostly_seen(record: RunRecord) -> bool:
 def _seen_unknown(record: RunRecord) -> bool:
     result = record.result
     return bool(result and record.network.weights_sha256 and result.unseen is None and result.seen is None)
+
+
+R2018B_BATCH = 128
+"""Pictures in a batch, where R2018b is not asked for others."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +103,18 @@ class OtherRules:
     @property
     def sentence(self) -> str:
         """It in words."""
-        differences = "; ".join(self.differences)
-        return f"Rows by {self.recipe} differ from the report's rules: {differences}. Their batches are of {self.batch_size} pictures."
+        differences = f" differ from the report's rules: {'; '.join(self.differences)}. Their batches" if self.differences else ": batches"
+        return f"Rows by {self.recipe}{differences} are of {self.batch_size} pictures."
 
 
 def other_rules(records: Iterable[RunRecord]) -> Iterator[OtherRules]:
-    """Of every recipe but the faithful one that rows with a reported accuracy were trained by."""
-    seen = set()
+    """Of every recipe that rows with a reported accuracy were trained by, unless all of it is as in that software."""
+    seen = set[OtherRules]()
     for record in records:
-        about = OtherRules(record.recipe, record.rule_differences, record.options.get("batch_size", 0))
-        if record.kind == "train" and record.reported_accuracy is not None and record.recipe != "r2018b" and about not in seen:
+        differences = () if record.recipe == "r2018b" else record.rule_differences
+        about = OtherRules(record.recipe, differences, record.options.get("batch_size", R2018B_BATCH))
+        faithful = not differences and about.batch_size == R2018B_BATCH
+        if record.kind == "train" and record.reported_accuracy is not None and not faithful and about not in seen:
             seen.add(about)
             yield about
 

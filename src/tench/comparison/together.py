@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tench.comparison.arms import arms_of, compare_arms, told_apart, uncompared
 from tench.comparison.pairs import Among, Pair, compare_pairs
+from tench.comparison.reported import with_report
 from tench.comparison.results import ResultsTable, results_table
 from tench.comparison.seeds import ArmsComparison
 from tench.comparison.selection import with_selection
@@ -34,4 +35,4 @@ def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
     pairs, arms = compare_pairs(different, among), arms_of([run for run in different if run.record.result])
     table = with_ties(results_table(different), pairs)
     table = with_selection(replace(table, warnings=(*table.warnings, *uncompared(arms))), different)
-    return Comparison(table, pairs, compare_arms(arms, among))
+    return Comparison(with_report(table, different), pairs, compare_arms(arms, among))

@@ -54,7 +54,7 @@ def write_exhibits(run: Run, source: Source, engine: Engine, seed: int = SEED) -
 def exhibit_or_say(run: Run, source: Source, engine: Engine, watcher: Watcher | None) -> None:
     """The same where a training has just ended: a failure is told and nothing else, for the run is finished all the same.
 
-    So it is when the user stops it here, which is told before everything ends.
+    Whoever stops it here is told so too, before the command ends.
     """
     try:
         write_exhibits(run, source, engine)

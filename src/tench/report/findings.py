@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tench.comparison import ArmsComparison, Pair, Selection, agreement, selection
 from tench.comparison.notes import other_rules
@@ -57,7 +57,10 @@ def conclusions(material: Material, words: Words) -> Iterator[Tested]:
 
 def _tested(one: Finding, words: Words) -> Tested:
     names = {"better": one.conclusion.better, "worse": one.conclusion.worse}
-    found = finding(one.comparison, words) if one.comparison else words("verdicts.not_tested", **names)
+    if one.comparison:
+        found = finding(one.comparison, words)
+    else:
+        found = words("verdicts.cut_off", names=", ".join(one.cut_off)) if one.cut_off else words("verdicts.not_tested", **names)
     remarks = re.split(r"(?<=\.) ", one.note) if one.comparison and one.note else []
     claim = words.said("claims", one.conclusion.claim)
     return Tested(one.conclusion.name, claim, found, tuple(words.said("remarks", remark) for remark in remarks))
@@ -85,15 +88,16 @@ def repeats(material: Material, words: Words) -> Iterator[str]:
         if found := agreement([run for arm in arms for run in arm.runs]):
             left_out = words("verdicts.repeats_without", names=", ".join(found.left_out)) if found.left_out else ""
             shares = {key: words.number(getattr(found, key), 2) for key in ("correlation", "low", "high")}
-            counts = {"rows": found.rows, "told_apart": found.told_apart, "repeated": found.repeated, "reversed": found.reversed}
-            yield words("verdicts.repeats", left_out=left_out, **shares, **counts)
+            pairs = f" {words('verdicts.repeats_pairs', **asdict(found.pairs))}" if found.pairs else ""
+            yield words("verdicts.repeats", rows=found.rows, left_out=left_out, **shares) + pairs
 
 
 def rules(material: Material, words: Words) -> Iterator[str]:
     """By what rules rows with a reported accuracy were trained, where those are not the report's."""
     for other in other_rules(run.record for run in material.runs):
         differences = "; ".join(words.said("differences", text).text for text in other.differences)
-        yield words("table.other_rules", recipe=other.recipe, differences=differences, n=other.batch_size)
+        key = "table.other_rules" if differences else "table.other_batches"
+        yield words(key, recipe=other.recipe, differences=differences, n=other.batch_size)
 
 
 @dataclass(frozen=True)

@@ -132,22 +132,25 @@ def points(material: Material) -> list[Point]:
         row = by_run[arm.shown.id]
         low, high = (min(shares), max(shares)) if len(shares) > 1 else (row.top1_low, row.top1_high)
         costs = {"macs": row.macs, "parameters": row.parameters, "train_s": row.train_s}
-        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), counts_in_agreement(arm.record)))
+        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), _counts(arm)))
     return found
 
 
+def _counts(arm: Arm) -> bool:
+    return all(counts_in_agreement(run.record) for run in arm.runs)
+
+
 def _reported(record: RunRecord) -> tuple[float, float, float] | None:
-    """The accuracy that a report has of a run's network, with its interval where the report says of how many pictures."""
+    """The accuracy that a report has of a network trained from scratch, with its interval where it says of how many pictures."""
     share, correct = record.reported_accuracy, record.reported_correct
-    if share is None:
+    if share is None or record.kind != "train":
         return None
     return (share, *wilson(correct, round(correct / share))) if correct and share else (share, share, share)
 
 
 def reported_points(material: Material) -> list[Point]:
     """The points of networks trained from scratch that a report has accuracies of; none where fewer than two have."""
-    of_own = {arm.name for arm in material.arms if arm.record.kind == "train"}
-    found = [point for point in points(material) if point.reported and point.name in of_own]
+    found = [point for point in points(material) if point.reported]
     return found if len(found) > 1 else []
 
 
@@ -161,12 +164,14 @@ def trained(material: Material) -> list[Arm]:
     return [arm for arm in material.arms if arm.shown.history()]
 
 
-def _repeated(material: Material, words: Words) -> str:
+def _repeated(material: Material, words: Words) -> tuple[str, str] | None:
+    """(label, chart) of accuracies against reported ones."""
     found = reported_points(material)
     if not found:
-        return ""
+        return None
     with styled("reported"):
-        return svg_for_page(reported_figure(found, words), "reported", words("cost.reported_label", n=len(found)))
+        label = words("cost.reported_label", n=len(found))
+        return label, svg_for_page(reported_figure(found, words), "reported", label)
 
 
 def _curves(material: Material, words: Words) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,8 @@ class Finding:
     comparison: ArmsComparison | None
     note: str = ""
     """What keeps the comparison from being made, or from being fair."""
+    cut_off: tuple[str, ...] = ()
+    """Rows that used up the epochs they were allowed before their patience had ended them: they count in no verdict."""
 
     @property
     def verdict(self) -> str:
@@ -27,6 +29,8 @@ class Finding:
     @property
     def wants_more_seeds(self) -> bool:
         """Whether the interval is still wider than one point either way: a rule that does not look at what was found."""
+        if self.cut_off:
+            return False  # more epochs come first
         return self.comparison is None or wants_more_seeds(self.comparison.half_width)
 
     @property
@@ -49,12 +53,12 @@ def findings(study: Study, runs: Sequence[Run]) -> tuple[Finding, ...]:
 
 def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Finding:
     arms = [_scored(study, row, runs) for row in (conclusion.better, conclusion.worse)]
+    if cut := tuple(dict.fromkeys(str(run.record.row) for arm in arms for run in arm if cut_off(run.record))):
+        return Finding(conclusion, None, f"{', '.join(cut)} used up the epochs allowed (--epochs) before patience ended it.", cut)
     better, worse = ({run.record.seed: run for run in arm} for arm in arms)
     common = better.keys() & worse.keys()
     if len(common) < 2:
         lacking = f"{conclusion.better} has {_count(better)}, {conclusion.worse} {_count(worse)}; two in common are the least."
-        if any(cut_off(run.record) for run in runs if run.record.row in (conclusion.better, conclusion.worse)):
-            lacking += " Runs that were cut off by the epochs allowed do not count."
         return Finding(conclusion, None, lacking)
     runs_of_both = [*better.values(), *worse.values()]
     score = _unseen if _unseen_counts(runs_of_both) else _top1
@@ -64,8 +68,7 @@ def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Findi
 
 
 def _scored(study: Study, row: str, runs: Sequence[Run]) -> list[Run]:
-    of_row = [run for run in runs if run.record.study == study.name and run.record.row == row]
-    return [run for run in of_row if run.record.result is not None and not cut_off(run.record)]
+    return [run for run in runs if run.record.study == study.name and run.record.row == row and run.record.result is not None]
 
 
 def _top1(run: Run) -> float:
