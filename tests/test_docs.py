@@ -1,6 +1,7 @@
 """What README and docs say exists: verbs, options, files, and the Python they show parses."""
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -100,6 +101,20 @@ def test_the_page_of_rules_has_every_rule_with_the_value_it_has() -> None:
 
 def test_accuracies_in_the_readme_are_those_of_kept_results() -> None:
     kept = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "results").glob("*/table.md"))
-    quoted = re.findall(r"\d+\.\d\d \((?:range )?\d+\.\d\d to \d+\.\d\d\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert quoted
-    assert [figure for figure in quoted if figure not in kept] == []
+    for page in ("README.md", "results/README.md"):
+        quoted = re.findall(r"\d+\.\d\d \((?:range )?\d+\.\d\d to \d+\.\d\d\)", (ROOT / page).read_text(encoding="utf-8"))
+        assert quoted
+        assert [figure for figure in quoted if figure not in kept] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "results/README.md"])
+def test_the_table_of_the_study_has_every_run_that_is_kept(page: str) -> None:
+    """Each with its figures, in the order of the table that tench wrote."""
+    kept = [
+        row for row in json.loads((ROOT / "results" / "study" / "table.json").read_text(encoding="utf-8"))["rows"] if row["kind"] == "run"
+    ]
+    shown = (ROOT / page).read_text(encoding="utf-8").split("<!-- study -->\n")[1].split("<!-- /study -->")[0].strip().splitlines()[2:]
+    for line, row in zip(shown, kept, strict=True):
+        name, _, reported, top1, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+        shares = [f"{100 * row[key]:.2f}" for key in ("reported_top1", "top1", "top1_low", "top1_high")]
+        assert (name, reported, top1) == (row["name"].removeprefix("network_"), shares[0], f"{shares[1]} ({shares[2]} to {shares[3]})")

@@ -139,6 +139,13 @@ def test_class_facts_come_from_a_dataclass() -> None:
     assert facts.classes == (ClassFacts(id="n0", english="fish", polish="ryba", imagenet_index=0),)
 
 
+@pytest.mark.parametrize(("rule", "epoch"), [("last", 9), ("best", 6)])
+def test_weights_are_of_the_epoch_that_the_rules_say(rule: str, epoch: int) -> None:
+    ended = Result(correct=3, n=4, top1=0.75, top1_low=0.3, top1_high=0.95, epochs=9, best_epoch=6)
+    assert record(rules={"result": rule}, result=ended).weights_epoch == epoch
+    assert record(rules={"result": rule}).weights_epoch is None
+
+
 def test_update_changes_the_file_and_refuses_what_is_wrong(tmp_path: Path) -> None:
     run = create_run(tmp_path, record())
     run.update(status="failed", failure="the loss became NaN")

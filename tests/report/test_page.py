@@ -64,6 +64,14 @@ def test_over_different_pictures_none_is_called_the_best(tmp_path: Path, languag
     assert told["several"].partition("{best}")[0].rpartition("}")[2] not in text
 
 
+def test_the_last_weights_are_not_called_the_best_ones(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "one", rules={"result": "last"})
+    assert run.record.result is not None
+    run.update(result=run.record.result.model_copy(update={"best_epoch": 1}))
+    write_report([], tmp_path / "report.html", folder=tmp_path)
+    assert "ended after epoch 2, weights of epoch 2" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_headings_go_down_by_one_step_at_most(html: str) -> None:
     headings = read(html).headings
     assert headings[0] == 1

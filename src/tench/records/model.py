@@ -147,6 +147,7 @@ class Result(Fact):
     select_loss: float | None = None
     epochs: int | None = None
     best_epoch: int | None = None
+    """The best on `select`; whether its weights are the run's, `RunRecord.weights_epoch` says."""
     stopped_because: str | None = None
     train_s: float | None = None
     """Steps of training alone."""
@@ -197,3 +198,10 @@ class RunRecord(Fact):
     notes: tuple[str, ...] = ()
     reported_accuracy: float | None = None
     reported_correct: int | None = None
+
+    @property
+    def weights_epoch(self) -> int | None:
+        """The epoch whose weights are the run's, by its rules the last or the best; none where it was not trained by epochs."""
+        if self.result is None:
+            return None
+        return self.result.epochs if self.rules.get("result") == "last" else self.result.best_epoch

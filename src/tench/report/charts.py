@@ -173,7 +173,7 @@ def curves_figure(arm: Arm, limits: CurveLimits, words: Words) -> "Figure":
         _curve(loss, history, "loss", "select_loss", 1)
         _curve(accuracy, history, "top1", "select_top1", 100)
         rate.step([line["epoch"] for line in history], [line["learn_rate"] for line in history], where="mid", color=MUTED, linewidth=1)
-        _mark_end(loss, history, run.record.result.best_epoch if run.record.result else None)
+        _mark_end(loss, history, run.record.weights_epoch)
     loss.set_ylim(*limits.loss)
     accuracy.set_ylim(0, 100)
     rate.set_yscale("log")
@@ -198,11 +198,11 @@ def _curve(axis: "Axes", history: Sequence[Mapping[str, Any]], fit: str, select:
     axis.plot(at, values, ".-", color=ORANGE, linewidth=0.9, markersize=4, alpha=0.8)
 
 
-def _mark_end(axis: "Axes", history: Sequence[Mapping[str, Any]], best: int | None) -> None:
+def _mark_end(axis: "Axes", history: Sequence[Mapping[str, Any]], weights_of: int | None) -> None:
     """A dash where the training ended and a diamond at the epoch whose weights were kept."""
     if history:
         axis.axvline(history[-1]["epoch"], ymax=0.12, color=INK, linewidth=1)
-    kept = [line for line in history if line["epoch"] == best and line["select_loss"] is not None]
+    kept = [line for line in history if line["epoch"] == weights_of and line["select_loss"] is not None]
     axis.plot([line["epoch"] for line in kept], [line["select_loss"] for line in kept], "D", color=INK, markersize=4)
 
 

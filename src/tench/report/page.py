@@ -188,7 +188,7 @@ def _curves(material: Material, words: Words) -> Iterator[tuple[str, str]]:
 
 def _ended(arm: Arm, words: Words) -> str:
     result = arm.record.result
-    ended = words("curves.ended", last=result.epochs or 0, best=result.best_epoch or 0) if result and len(arm.runs) == 1 else ""
+    ended = words("curves.ended", last=result.epochs or 0, best=arm.record.weights_epoch or 0) if result and len(arm.runs) == 1 else ""
     return "; ".join(part for part in (words("curves.name", name=arm.name, n=len(arm.runs)), ended) if part)
 
 
