@@ -88,8 +88,9 @@ def repeats(material: Material, words: Words) -> Iterator[str]:
         if found := agreement([run for arm in arms for run in arm.runs]):
             left_out = words("verdicts.repeats_without", names=", ".join(found.left_out)) if found.left_out else ""
             shares = {key: words.number(getattr(found, key), 2) for key in ("correlation", "low", "high")}
-            pairs = f" {words('verdicts.repeats_pairs', **asdict(found.pairs))}" if found.pairs else ""
-            yield words("verdicts.repeats", rows=found.rows, left_out=left_out, **shares) + pairs
+            order = words("verdicts.repeats", rows=found.rows, left_out=left_out, **shares)
+            pairs = words("verdicts.repeats_pairs", **asdict(found.pairs)) if found.pairs else ""
+            yield f"{order} {pairs}".strip()
 
 
 def rules(material: Material, words: Words) -> Iterator[str]:
