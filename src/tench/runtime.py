@@ -149,7 +149,7 @@ def choose_engine(device: str = "auto", threads: int | None = None, precision: P
     """The engine for this machine. `device` is auto, cpu, cuda[:n] or mps; raises UsageError where it is not there.
 
     Where no `precision` is given it is bfloat16 on hardware that has units for its products: AMX, AVX-512 with BF16, or a card that
-    says so. A step is then about twice as fast (docs/speed.md). The CUDA and MPS choices were not run on a GPU here.
+    says so. A step is then 1.7 times as fast or more (docs/speed.md). The CUDA and MPS choices were not run on a GPU here.
     """
     import torch
 

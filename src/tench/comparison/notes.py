@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tench.config import Options
 from tench.records import RunRecord
 
 
@@ -87,8 +88,7 @@ def _seen_unknown(record: RunRecord) -> bool:
     return bool(result and record.network.weights_sha256 and result.unseen is None and result.seen is None)
 
 
-R2018B_BATCH = 128
-"""Pictures in a batch, where R2018b is not asked for others."""
+R2018B_BATCH = Options().batch_size
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
-from tench.comparison.notes import cut_off, data_line
+from tench.comparison.arms import Arm, arms_of, told_apart
+from tench.comparison.notes import data_line
 from tench.comparison.pairs import compare_pairs
-from tench.comparison.results import ResultsTable, by_arm
+from tench.comparison.results import ResultsTable
 from tench.comparison.statistics import holm
 from tench.errors import RecordError, UsageError
 from tench.records import Run, RunRecord
@@ -16,32 +17,6 @@ from tench.records import Run, RunRecord
 LEAST_ROWS = 8
 """Networks below which an order is not compared: of fewer the same order comes about by chance often, and the interval is too narrow."""
 Z = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Reported accuracies and those found, of the same networks in the report's order and in ours."""
-
-    rows: int
-    """Networks that count: published ones, trained from scratch, of whose runs none was cut off."""
-    left_out: tuple[str, ...]
-    """The others that a report has an accuracy of."""
-    correlation: float
-    """Spearman's, -1 to 1, like the ends of its 95 % interval."""
-    low: float
-    high: float
-    pairs: "AgreementOfPairs | None"
-    """None where the answers to single pictures were not kept."""
-
-    @property
-    def sentence(self) -> str:
-        """It in words."""
-        without = f" (without {', '.join(self.left_out)})" if self.left_out else ""
-        said = (
-            f"The report's order of the networks against this one: rank correlation {self.correlation:.2f} (95 % interval {self.low:.2f} to"
-            f" {self.high:.2f}) over {self.rows} published networks{without}."
-        )
-        return f"{said} {self.pairs.sentence}" if self.pairs else said
 
 
 @dataclass(frozen=True)
@@ -64,6 +39,32 @@ class AgreementOfPairs:
         )
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Reported accuracies and those found, of the same networks in the report's order and in ours."""
+
+    rows: int
+    """Networks that count: published ones, trained from scratch, of whose runs none was cut off."""
+    left_out: tuple[str, ...]
+    """The others that a report has an accuracy of."""
+    correlation: float
+    """Spearman's, -1 to 1, like the ends of its 95 % interval."""
+    low: float
+    high: float
+    pairs: AgreementOfPairs | None
+    """None where the answers to single pictures were not kept."""
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        without = f" (without {', '.join(self.left_out)})" if self.left_out else ""
+        said = (
+            f"The report's order of the networks against this one: rank correlation {self.correlation:.2f} (95 % interval {self.low:.2f} to"
+            f" {self.high:.2f}) over {self.rows} published networks{without}."
+        )
+        return f"{said} {self.pairs.sentence}" if self.pairs else said
+
+
 def rank_correlation(reported: Sequence[float], found: Sequence[float]) -> tuple[float, float, float]:
     """Spearman's rank correlation and its 95 % interval, each -1 to 1.
 
@@ -81,62 +82,52 @@ def rank_correlation(reported: Sequence[float], found: Sequence[float]) -> tuple
     return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
-def agreement(runs: Sequence[Run]) -> Agreement | None:
-    """How `runs` agree with what was reported of their networks; None where fewer than eight networks count, where they were scored
-    on different pictures or on drawn ones, or where one network was trained in several ways (other than by its seed).
+def agreement(arms: Sequence[Arm]) -> Agreement | None:
+    """How networks agree with what was reported of them; None where fewer than eight count, where they were scored on different
+    pictures or on drawn ones, or where one of them was trained in several ways (other than by its seed).
 
     Several seeds of a network count by their mean.
     """
-    own = [run for run in runs if run.record.kind == "train" and run.record.result and run.record.reported_accuracy is not None]
-    rows = {_name(run): [other for other in own if _name(other) == _name(run)] for run in own}
-    rows = {name: seeds for name, seeds in rows.items() if all(counts_in_agreement(run.record) for run in seeds)}
-    counting = [run for seeds in rows.values() for run in seeds]
-    ways = len(by_arm(run.record for run in counting))
-    sets = {data_line(run.record) for run in counting if not run.record.data.is_demo}
-    if len(rows) < LEAST_ROWS or ways > len(rows) or len(sets) != 1:
+    own = [arm for arm in arms if arm.record.kind == "train" and arm.record.reported_accuracy is not None]
+    counting = {arm.record.row or arm.record.network.name: arm for arm in own if counts_in_agreement(arm)}
+    one_way_each = len(counting) == sum(counts_in_agreement(arm) for arm in own)
+    sets = {data_line(arm.record) for arm in counting.values() if not arm.record.data.is_demo}
+    if len(counting) < LEAST_ROWS or len(sets) != 1 or not one_way_each:
         return None
-    shown = {name: min(seeds, key=lambda run: run.record.seed) for name, seeds in rows.items()}
-    reported = {name: run.record.reported_accuracy or 0.0 for name, run in shown.items()}
-    found = {name: fmean(run.record.result.top1 for run in seeds if run.record.result) for name, seeds in rows.items()}
-    if min(len(set(reported.values())), len(set(found.values()))) < 2:
+    reported, found = [arm.record.reported_accuracy or 0.0 for arm in counting.values()], [arm.top1 for arm in counting.values()]
+    if min(len(set(reported)), len(set(found))) < 2:
         return None
-    left_out = tuple(dict.fromkeys(_name(run) for run in own if _name(run) not in rows))
-    correlation = rank_correlation([reported[name] for name in rows], [found[name] for name in rows])
-    return Agreement(len(rows), left_out, *correlation, _pairs(shown))
+    left_out = tuple(arm.name for arm in own if not counts_in_agreement(arm))
+    return Agreement(len(counting), left_out, *rank_correlation(reported, found), _pairs([arm.shown for arm in counting.values()]))
 
 
-def counts_in_agreement(record: RunRecord) -> bool:
-    """Whether a run's network is the report's own and was trained to its end."""
-    return record.kind == "train" and record.network.origin == "published" and not cut_off(record)
+def counts_in_agreement(arm: Arm) -> bool:
+    """Whether a network is the report's own and was trained to its end."""
+    return arm.record.kind == "train" and arm.record.network.origin == "published" and not arm.cut_off
 
 
 def with_report(table: ResultsTable, runs: Sequence[Run]) -> ResultsTable:
     """The table with how its rows agree with what a report says of them, among its warnings."""
-    found = agreement(runs)
+    found = agreement(arms_of(told_apart([run for run in runs if run.record.result])))
     return replace(table, warnings=(*table.warnings, found.sentence)) if found else table
 
 
-def _name(run: Run) -> str:
-    return run.record.row or run.record.network.name
-
-
-def _pairs(shown: dict[str, Run]) -> AgreementOfPairs | None:
+def _pairs(shown: Sequence[Run]) -> AgreementOfPairs | None:
     try:
-        found = compare_pairs(list(shown.values()))
+        found = compare_pairs(shown)
     except RecordError:  # one has no predictions
         return None
-    names, firm = {run.id: name for name, run in shown.items()}, _told_apart({name: run.record for name, run in shown.items()})
-    counts = {True: 0, False: 0}
+    records = {run.id: run.record for run in shown}
+    firm, counts = _told_apart(records), {True: 0, False: 0}
     for pair in found:
-        a, b = (names[run] for run in (pair.a, pair.b))
-        if frozenset((a, b)) in firm and pair.p_holm < 0.05:
-            reported = [shown[name].record.reported_accuracy or 0.0 for name in (a, b)]
+        if frozenset((pair.a, pair.b)) in firm and pair.p_holm < 0.05:
+            reported = [records[run].reported_accuracy or 0.0 for run in (pair.a, pair.b)]
             counts[(reported[0] > reported[1]) == (pair.difference > 0)] += 1
     return AgreementOfPairs(len(firm), repeated=counts[True], reversed=counts[False])
 
 
 def _told_apart(records: dict[str, RunRecord]) -> set[frozenset[str]]:
-    """The pairs of names whose reported accuracies differ beyond chance."""
+    """The pairs of keys whose reported accuracies differ beyond chance."""
     pairs = list(combinations(records, 2))
     corrected = holm([_p_of_reported(records[a], records[b]) for a, b in pairs])
     return {frozenset(pair) for pair, p in zip(pairs, corrected, strict=True) if p < 0.05}

@@ -153,7 +153,8 @@ def build(
     """
     device = torch.get_default_device()
     with torch.device("meta"):
-        rows, own = _rows(table), _rows(at_own_size or table)
+        rows = _rows(table)
+        own = _rows(at_own_size) if at_own_size else None
     if device.type != "meta":
         rows.to_empty(device=device)
         initialise(rows, initial_weights, seed, own)

@@ -30,10 +30,12 @@ def initialise(module: nn.Module, initial_weights: str, seed: int, at_own_size: 
     if initial_weights not in DRAWS:
         raise UsageError(f"There are no initial weights '{initial_weights}'; take one of {', '.join(DRAWS)}.")
     generator = torch.Generator().manual_seed(seed)
-    for part, own in zip(module.modules(), (at_own_size or module).modules(), strict=True):
+    own_size = dict((at_own_size or module).named_modules())
+    for name, part in module.named_modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_parameters()
         elif isinstance(part, nn.Conv2d | nn.Linear):
+            own = own_size[name]
             assert isinstance(own, nn.Conv2d | nn.Linear)
             _fill(part, DRAWS[initial_weights], generator, shrunk=own.weight[0].numel() / part.weight[0].numel())
 

@@ -56,7 +56,8 @@ class Network:
         if self.make is not None:
             return foreign.wrapped(self.make, classes, preprocessing, seed, self.reference)
         table = self.table_for(classes, (preprocessing.height_px, preprocessing.width_px))
-        return build(table, preprocessing, initial_weights, seed, at_own_size=self.table)
+        own = self.table if self.table and self.table.input_px != table.input_px else None
+        return build(table, preprocessing, initial_weights, seed, at_own_size=own)
 
     def counts(self, classes: int, px: int) -> Counts:
         """Parameters and multiply-adds with that many classes on pictures of px x px, from the table where there is one."""

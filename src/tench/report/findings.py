@@ -85,7 +85,7 @@ def _pick(found: Selection, name: str, words: Words) -> str:
 def repeats(material: Material, words: Words) -> Iterator[str]:
     """Of every set of pictures, how far the order of the networks is the one that was reported."""
     for arms in material.on_same_pictures:
-        if found := agreement([run for arm in arms for run in arm.runs]):
+        if found := agreement(arms):
             left_out = words("verdicts.repeats_without", names=", ".join(found.left_out)) if found.left_out else ""
             shares = {key: words.number(getattr(found, key), 2) for key in ("correlation", "low", "high")}
             order = words("verdicts.repeats", rows=found.rows, left_out=left_out, **shares)

@@ -132,12 +132,8 @@ def points(material: Material) -> list[Point]:
         row = by_run[arm.shown.id]
         low, high = (min(shares), max(shares)) if len(shares) > 1 else (row.top1_low, row.top1_high)
         costs = {"macs": row.macs, "parameters": row.parameters, "train_s": row.train_s}
-        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), _counts(arm)))
+        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), counts_in_agreement(arm)))
     return found
-
-
-def _counts(arm: Arm) -> bool:
-    return all(counts_in_agreement(run.record) for run in arm.runs)
 
 
 def _reported(record: RunRecord) -> tuple[float, float, float] | None:
