@@ -27,18 +27,34 @@ def main() -> None:
 
     # A training listens for itself, and saves; anywhere else there is nothing to save.
     signal.signal(signal.SIGINT, _stop)
+    with _own_end():
+        try:
+            with _part():
+                app()
+        except TenchError as error:
+            if os.environ.get("TENCH_DEBUG"):
+                raise
+            print(f"tench: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            # What read our output has gone (`tench runs | head`): nothing is wrong, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Where torchrun started this process, end it as soon as all is said: Python's own end would abort it ("terminate called without
+    an active exception") if a thread that listens for the other processes is still within torch then.
+    """
     try:
-        with _part():
-            app()
-    except TenchError as error:
-        if os.environ.get("TENCH_DEBUG"):
+        yield
+    except SystemExit as end:
+        if "WORLD_SIZE" not in os.environ:
             raise
-        print(f"tench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # What read our output has gone (`tench runs | head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 @contextmanager
