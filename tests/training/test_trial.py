@@ -1,6 +1,8 @@
 """The engine's trial: what is faster is taken and remembered, what gains nothing is not tried."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -70,6 +72,28 @@ def test_the_fastest_is_taken_said_and_remembered(plan: Plan, timed: type[Timed]
     (entry,) = remembered().values()
     assert entry.step_s["channels_first"] == 0.9
     assert "at 16 px, batches of 8, sgdm" in entry.what
+
+
+def test_of_two_runs_at_once_one_tries_and_the_other_takes_the_same(
+    plan: Plan, timed: type[Timed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either would choose for itself by its own times, which differ while both try."""
+    own_step = Timed.step_s
+
+    def slow_and_fickle(stepper: Timed) -> float:
+        time.sleep(0.02)
+        Timed.seconds["channels_first", True] = 0.5 if Timed.made > 4 else 0.8
+        return own_step(stepper)
+
+    monkeypatch.setattr(Timed, "step_s", slow_and_fickle)
+    said: list[list[str]] = [[], []]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(proposed, plan, ["layout", "compiled"], LONG, said[i].append) for i in range(2))
+        assert first.result() == second.result()
+    assert timed.made == 4
+    assert sorted(len(lines) for lines in said) in ([0, 2], [1, 2]), "one tries and says what it took; the other may have to wait"
+    if waited := min(said, key=len):
+        assert waited == ["Engine: waiting for another run, which tries ways of computing just now"]
 
 
 @pytest.mark.parametrize(("factor", "threads"), [(0.9, 2), (1.1, 1), (0.98, 1)])

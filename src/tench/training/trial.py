@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from tench.config import Engine, Layout, Preprocessing, cache_folder
 from tench.records import make_folder, write_bytes_atomically
+from tench.records.files import held, is_held
 from tench.runtime import apply_engine, autocast, core_count, cpu_count, machine_facts, place
 from tench.training.plan import Plan
 from tench.training.solvers import Solver
@@ -88,10 +89,20 @@ def proposed(plan: Plan, free: Iterable[Field], steps: int, say: Callable[[str],
     if not free:
         return plan.engine
     path, key = _memory(), _key(plan, free)
-    if (known := remembered(path).get(key)) is not None:
-        return plan.engine.model_copy(update={"layout": known.layout, "compiled": known.compiled, "threads": known.threads})
-    if LARGEST_SHARE * steps < WARM_UP + 2 * ROUNDS:
-        return plan.engine
+    if not (known := remembered(path).get(key)) and LARGEST_SHARE * steps >= WARM_UP + 2 * ROUNDS:
+        # One at a time: two trials at once slow each other down, and runs that begin together could choose differently.
+        make_folder(path.parent)
+        lock = path.with_suffix(".lock")
+        if is_held(lock):
+            say("Engine: waiting for another run, which tries ways of computing just now")
+        with held(lock, wait=True):
+            if not (known := remembered(path).get(key)):
+                return _tried(plan, free, steps, say, path, key)
+    return plan.engine.model_copy(update={name: getattr(known, name) for name in get_args(Field)}) if known else plan.engine
+
+
+def _tried(plan: Plan, free: set[Field], steps: int, say: Callable[[str], None], path: Path, key: str) -> Engine:
+    """What a trial finds fastest; remembered as `key` in `path` where there was anything to try."""
     say("Engine: trying which way of computing is the fastest here")
     own = Stepper(plan, plan.engine)
     own.step_s()
@@ -181,6 +192,5 @@ def remembered(path: Path | None = None) -> dict[str, Tried]:
 
 
 def _remember(path: Path, key: str, tried: Tried) -> None:
-    make_folder(path.parent)
     entries = {**remembered(path), key: tried}
     write_bytes_atomically(path, json.dumps({key: vars(entry) for key, entry in entries.items()}, indent=2).encode())
