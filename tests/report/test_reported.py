@@ -8,6 +8,8 @@ import pytest
 from html_reader import read
 from made_runs import made_run
 
+from tench.report.charts import Point, cost_figure, reported_figure
+from tench.report.words import Words
 from tench.report.write import write_report
 
 RULES = ("initial_weights is normal_0.01_scaled, in r2018b normal_0.01",)
@@ -75,3 +77,13 @@ def test_without_reported_accuracies_there_is_no_such_figure(tmp_path: Path) -> 
     text = page(tmp_path / "runs", tmp_path, "en")
     assert not (tmp_path / "figures" / "reported.svg").exists()
     assert "rank correlation" not in text
+
+
+def test_of_several_seeds_each_is_a_dot_on_the_bar() -> None:
+    costs = {"macs": 1e6, "parameters": 1e6, "train_s": 60.0}
+    single = Point("one", 0.7, 0.68, 0.72, costs, (0.7, 0.69, 0.71))
+    several = Point("three", 0.8, 0.78, 0.83, costs, (0.8, 0.79, 0.81), seeds=(0.78, 0.79, 0.83))
+    for figure in (reported_figure([single, several], Words("en")), cost_figure([single, several], Words("en"))):
+        for axis in figure.axes:
+            dots = [list(line.get_ydata()) for line in axis.lines if line.get_marker() == "."]
+            assert dots == [[], [78.0, 79.0, 83.0]]

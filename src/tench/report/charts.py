@@ -42,6 +42,8 @@ class Point:
     """The accuracy that a report has of it, with the ends of its interval."""
     counts: bool = True
     """Whether it counts where the order is compared with the report's."""
+    seeds: tuple[float, ...] = ()
+    """Where it has several seeds, the accuracy of each, 0 to 1."""
 
 
 def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
@@ -50,7 +52,8 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
     figure, axes = new_figure(7.6, 2.7 + 0.17 * rows, 3)
     for axis, cost in zip(axes, COSTS, strict=True):
         for i, point in enumerate(points):
-            _cost_point(axis, point, cost, MARKERS[i % len(MARKERS)], HUES[i % len(HUES)])
+            if value := point.costs.get(cost):
+                _mark(axis, i, point, value)
         axis.set_xscale("log")
         axis.margins(x=0.2, y=0.08)
         axis.set_xlabel(words(f"cost.{cost}"))
@@ -76,18 +79,7 @@ def reported_figure(points: Sequence[Point], words: Words) -> "Figure":
     for i, point in enumerate(points):
         assert point.reported is not None
         value, low, high = (100 * share for share in point.reported)
-        axis.errorbar(
-            [value],
-            [100 * point.top1],
-            [[100 * (point.top1 - point.low)], [100 * (point.high - point.top1)]],
-            [[value - low], [high - value]],
-            fmt=MARKERS[i % len(MARKERS)],
-            color=HUES[i % len(HUES)],
-            markerfacecolor=HUES[i % len(HUES)] if point.counts else "none",
-            markersize=6,
-            elinewidth=1,
-            label=point.name,
-        )
+        _mark(axis, i, point, value, ([value - low], [high - value]), hollow=not point.counts)
     axis.autoscale_view()
     ends = max(axis.get_xlim()[0], axis.get_ylim()[0]), min(axis.get_xlim()[1], axis.get_ylim()[1])
     if ends[0] < ends[1]:
@@ -101,19 +93,24 @@ def reported_figure(points: Sequence[Point], words: Words) -> "Figure":
     return figure
 
 
-def _cost_point(axis: "Axes", point: Point, cost: str, marker: str, colour: str) -> None:
-    value = point.costs.get(cost)
-    if value:
-        axis.errorbar(
-            [value],
-            [100 * point.top1],
-            [[100 * (point.top1 - point.low)], [100 * (point.high - point.top1)]],
-            fmt=marker,
-            color=colour,
-            markersize=6,
-            elinewidth=1,
-            label=point.name,
-        )
+def _mark(
+    axis: "Axes", i: int, point: Point, value: float, across: tuple[list[float], list[float]] | None = None, hollow: bool = False
+) -> None:
+    """The `i`th point at `value`, with its bars; where it has several seeds, a dot on the bar for each."""
+    colour = HUES[i % len(HUES)]
+    axis.errorbar(
+        [value],
+        [100 * point.top1],
+        [[100 * (point.top1 - point.low)], [100 * (point.high - point.top1)]],
+        across,
+        fmt=MARKERS[i % len(MARKERS)],
+        color=colour,
+        markerfacecolor="none" if hollow else colour,
+        markersize=6,
+        elinewidth=1,
+        label=point.name,
+    )
+    axis.plot([value] * len(point.seeds), [100 * share for share in point.seeds], ".", color=colour, markersize=4)
 
 
 def _round_costs(axis: "Axes", cost: str, words: Words) -> None:

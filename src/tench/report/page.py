@@ -130,9 +130,10 @@ def points(material: Material) -> list[Point]:
     for arm in material.arms:
         shares = [run.record.result.top1 for run in arm.runs if run.record.result]
         row = by_run[arm.shown.id]
-        low, high = (min(shares), max(shares)) if len(shares) > 1 else (row.top1_low, row.top1_high)
+        seeds = tuple(shares) if len(shares) > 1 else ()
+        low, high = (min(seeds), max(seeds)) if seeds else (row.top1_low, row.top1_high)
         costs = {"macs": row.macs, "parameters": row.parameters, "train_s": row.train_s}
-        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), counts_in_agreement(arm)))
+        found.append(Point(arm.name, arm.top1, low or 0.0, high or 0.0, costs, _reported(arm.record), counts_in_agreement(arm), seeds))
     return found
 
 
