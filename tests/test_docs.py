@@ -116,5 +116,5 @@ def test_the_table_of_the_study_has_every_run_that_is_kept(page: str) -> None:
     shown = (ROOT / page).read_text(encoding="utf-8").split("<!-- study -->\n")[1].split("<!-- /study -->")[0].strip().splitlines()[2:]
     for line, row in zip(shown, kept, strict=True):
         name, _, reported, top1, *_ = (cell.strip() for cell in line.strip("|").split("|"))
-        shares = [f"{100 * row[key]:.2f}" for key in ("reported_top1", "top1", "top1_low", "top1_high")]
+        shares = ["-" if row[key] is None else f"{100 * row[key]:.2f}" for key in ("reported_top1", "top1", "top1_low", "top1_high")]
         assert (name, reported, top1) == (row["name"].removeprefix("network_"), shares[0], f"{shares[1]} ({shares[2]} to {shares[3]})")
