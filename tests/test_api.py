@@ -56,7 +56,7 @@ def test_networks_and_their_counts() -> None:
     assert (table.parameters, table.macs) == (24_629_962, 4_962_000_384)
 
 
-def test_wrong_arguments_raise_tenchs_own_exceptions(tiny_folder: Path) -> None:
+def test_wrong_arguments_raise_tenchs_own_exceptions(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="network_84_8153"):
         tench.network("network_84_8154")
     with pytest.raises(ConfigError, match="the key 'epoch' is not known; allowed are optimizer"):
@@ -67,4 +67,8 @@ def test_wrong_arguments_raise_tenchs_own_exceptions(tiny_folder: Path) -> None:
         tench.transfer("googlenet", tiny_folder, learn_rate=0.1)
     with pytest.raises(ConfigError, match="take 'test' or 'unseen'"):
         tench.compare("a", "b", among="all")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "record.json").write_text("{", encoding="utf-8")
+    with pytest.raises(tench.TenchError, match="the run damaged cannot be read"):
+        tench.compare(tmp_path)
     assert issubclass(ConfigError, tench.TenchError)

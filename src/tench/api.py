@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tench.config import Layout, Precision, Study, TransferOptions, load_recipe, load_study, recipe_of, runs_folder
 from tench.errors import ConfigError, NotFoundError
-from tench.records import Run, list_runs, load_run
+from tench.records import Run, list_runs, load_run, load_runs
 
 if TYPE_CHECKING:
     from tench.answering import Answering
@@ -230,13 +230,15 @@ def runs(folder: Path | None = None) -> tuple[Run, ...]:
 def compare(*which: str | Path | Run, among: str = "test", runs: str | Path | None = None) -> "Comparison":
     """Two or more runs: by exact McNemar, pair by pair, on the pictures both were scored on; and recipes over their seeds (`arms`).
 
-    `among="unseen"` takes only pictures that no pretraining saw. Says which of these trained networks is better, not which recipe.
+    A folder that holds runs stands for all finished ones in it. `among="unseen"` takes only pictures that no pretraining saw.
+    Says which of these trained networks is better, not which recipe.
     """
     from tench.comparison import compare as compared
 
     if among not in ("test", "unseen"):
         raise ConfigError(f"among is '{among}'; take 'test' or 'unseen'.")
-    found = [run if isinstance(run, Run) else load_run(run, Path(runs) if runs else None) for run in which]
+    folder = Path(runs) if runs else None
+    found = [run for one in which for run in ([one] if isinstance(one, Run) else load_runs(one, folder))]
     return compared(found, "unseen" if among == "unseen" else "test")
 
 

@@ -262,6 +262,20 @@ class Study(Frozen):
         return self
 
 
+TABLE_SIDE_PX = 224
+"""The side of the study's pictures."""
+
+
+def row_side_px(asked_px: int, own_px: int) -> int:
+    """The side at which a study that is asked for `asked_px` trains a table of `own_px`: larger tables than 224 in proportion."""
+    return round(asked_px * max(1.0, own_px / TABLE_SIDE_PX))
+
+
+def asked_side_px(row_px: int, own_px: int) -> int:
+    """What a study was asked for that trained a table of `own_px` at `row_px`: the inverse of `row_side_px`."""
+    return round(row_px / max(1.0, own_px / TABLE_SIDE_PX))
+
+
 def refuse_idle_options(rules: Rules, given: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError for a given option that these rules would not look at: no option silently does nothing."""
     idle = [key for key in ("drop_period", "drop_rate_factor") if given.get(key) is not None]

@@ -301,6 +301,12 @@ def test_a_study_of_ones_own(tench_: Any, tiny_net: Path, tiny_folder: Path, tmp
     code, out, err = tench_("study", study, "--data", tiny_folder, "--seeds", "0,1", "--threads", "1", "--format", "csv")
     assert "All 2 runs of the study are finished" in err
     assert len(out.strip().splitlines()) == 4
+    code, compared, err = tench_("compare", tmp_path / "results")
+    assert code == 0, err
+    assert "mean of 2 seeds" in compared, "a folder stands for the runs in it"
+    _, of_another_recipe, _ = tench_("study", study, "--data", tiny_folder, "--recipe", "small", "--epochs", "2", "--threads", "1")
+    assert "seed 0" in of_another_recipe
+    assert "What it is worth." not in of_another_recipe, "what a study says of its rows holds by its own recipe"
 
 
 def command(*words: object, **environment: str) -> "subprocess.Popen[str]":

@@ -13,6 +13,7 @@ from PIL import Image
 
 import tench
 from tench.errors import UsageError
+from tench.records import Score
 from tench.report import page as page_module
 from tench.report.guide import guide_sections
 from tench.report.words import texts
@@ -198,3 +199,24 @@ def test_drawings_are_of_the_size_and_classes_of_the_run(tmp_path: Path) -> None
 def test_another_language_is_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'de' is neither"):
         write_report([], tmp_path / "report.html", "de", folder=runs)
+
+
+def test_the_lead_says_that_the_best_had_seen_most_of_the_pictures(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    best = made_run(runs, "pretrained", skill=0.95)
+    made_run(runs, "own", skill=0.6)
+
+    def lead(lang: str = "en") -> str:
+        write_report([], tmp_path / "page.html", lang, folder=runs)
+        found = re.search(r'<p class="lead">(.*?)</p>', (tmp_path / "page.html").read_text(encoding="utf-8"), re.DOTALL)
+        assert found
+        return " ".join(found.group(1).split())
+
+    assert "pretraining" not in lead()
+    assert best.record.result
+    of = {"correct": 50, "n": 55, "top1": 50 / 55, "low": 0.8, "high": 0.96}
+    seen, unseen = Score(**of), Score(**of | {"correct": 4, "n": 5, "top1": 0.8})
+    best.update(result=best.record.result.model_copy(update={"seen": seen, "unseen": unseen}))
+    assert "<strong>Most of these pictures pretrained had seen in its pretraining.</strong>" in lead()
+    assert "Of the 5 that no pretraining saw it is right on 80.00 %. The best of those that had not seen them is own, right on" in lead()
+    assert "Najlepszą spośród tych, które ich nie widziały, jest own" in lead("pl")

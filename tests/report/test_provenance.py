@@ -5,7 +5,9 @@ from pathlib import Path
 
 from made_runs import made_run
 
-from tench.config import load_recipe, load_study
+from tench.config import asked_side_px, load_recipe, load_study, row_side_px
+from tench.networks.reference import network
+from tench.networks.table import write
 from tench.report.provenance import command, facts
 from tench.report.words import Words
 
@@ -24,8 +26,24 @@ def test_a_row_of_a_study_is_named_with_its_seed_only(tmp_path: Path) -> None:
     study = load_study("conclusions")
     row = study.rows[0]
     options = load_recipe(study.recipe).resolve(study.options, row.options, {"size_px": study.size_px}).model_dump()
-    run = made_run(tmp_path, seed=2, study="conclusions", row=row.name, recipe=study.recipe, options=options)
+    engine = {"device": "cpu", "threads": 2}
+    run = made_run(tmp_path, seed=2, study="conclusions", row=row.name, recipe=study.recipe, options=options, engine=engine)
     assert command(run.record).text == f"tench study conclusions --rows {row.name} --seeds 2 --data DATA"
+
+
+def test_a_row_larger_than_the_studys_is_asked_for_by_the_studys_size_and_with_its_threads(tmp_path: Path) -> None:
+    """In a study 64 makes 73 of a table of 256; asked for 73 it would make 83, another run."""
+    study = load_study("study")
+    row = next(row for row in study.rows if row.name == "network_75_4395")
+    options = load_recipe("r2018b_small").resolve(study.options, row.options, {"size_px": 73}).model_dump()
+    table = made_run(tmp_path).record.network.model_copy(update={"text": write(network(row.network).table), "input_px": 73})
+    more = {"recipe": "r2018b_small", "options": options, "network": table, "engine": {"device": "cpu", "threads": 1}}
+    words = shlex.split(command(made_run(tmp_path, "big", study="study", row=row.name, **more).record).text)
+    assert words[words.index("--size") + 1] == "64"
+    assert words[words.index("--threads") + 1] == "1"
+    assert words[words.index("--recipe") + 1] == "r2018b_small"
+    for own_px in (32, 224, 227, 256, 299, 512):
+        assert all(asked_side_px(row_side_px(side, own_px), own_px) == side for side in range(8, 300))
 
 
 def test_a_study_of_ones_own_is_named_as_a_file(tmp_path: Path) -> None:
@@ -35,7 +53,7 @@ def test_a_study_of_ones_own_is_named_as_a_file(tmp_path: Path) -> None:
 
 def test_a_row_that_was_also_scored_as_it_is_is_named_by_the_row(tmp_path: Path) -> None:
     run = made_run(tmp_path, study="quick", row="googlenet, untrained", kind="untrained")
-    assert command(run.record).text == "tench study quick --rows googlenet --seeds 0 --data DATA"
+    assert command(run.record).text == "tench study quick --rows googlenet --seeds 0 --data DATA --weights WEIGHTS"
 
 
 def test_a_classical_network_from_scratch_is_named_as_tench_knows_it(tmp_path: Path) -> None:

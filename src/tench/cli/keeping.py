@@ -217,7 +217,7 @@ def delete(
 
 @app.command()
 def compare(
-    run: Annotated[list[str], typer.Argument(help="Two or more runs: ids (or their beginnings) or folders.")],
+    run: Annotated[list[str], typer.Argument(help="Two or more runs: ids (or their beginnings) or folders; or folders that hold runs.")],
     among: Annotated[str, typer.Option("--among", help="test, or unseen: pictures that no pretraining saw.")] = "test",
     pairs: Annotated[bool, typer.Option("--pairs", help="Two by two, also where seeds are compared.")] = False,
     format: FormatOption = Format.text,

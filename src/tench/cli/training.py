@@ -261,7 +261,7 @@ def study(
     places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits, "on": on}
     outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **places)
     _print_table(outcome.table, format)
-    if format is Format.text and found.description:
+    if format is Format.text and found.description and choices.recipe in (None, found.recipe):
         typer.echo(" ".join(found.description.split()))
     if format is Format.text:
         _print_findings(findings(found, outcome.runs))

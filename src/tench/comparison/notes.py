@@ -55,7 +55,7 @@ def notes(record: RunRecord) -> tuple[str, ...]:
         (record.network.origin == "reconstructed", "reconstructed"),
         (record.kind in ("train", "transfer") and record.rules.get("select_from") == "test", "stopped on its test pictures"),
         (cut_off(record), f"cut off at {record.options.get('epochs')} epochs"),
-        (_mostly_seen(record), "mostly seen in pretraining"),
+        (mostly_seen(record), "mostly seen in pretraining"),
         (_seen_unknown(record), "pretrained; which pictures it had seen is not known"),
         (record.kind == "untrained", "not trained by tench"),
         (record.status != "finished", _unfinished(record)),
@@ -78,7 +78,8 @@ def cut_off(record: RunRecord) -> bool:
     return not to_its_end and allowed > (patience + 1) * period and result.epochs >= allowed and stale < patience
 
 
-def _mostly_seen(record: RunRecord) -> bool:
+def mostly_seen(record: RunRecord) -> bool:
+    """Whether pretraining saw more than half of the pictures that a run was scored on."""
     result = record.result
     return result is not None and result.seen is not None and 2 * result.seen.n > result.n
 

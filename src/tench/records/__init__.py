@@ -15,7 +15,7 @@ from tench.records.model import (
 )
 from tench.records.removal import Pruned, delete_run, prune
 from tench.records.run import Predictions, Run
-from tench.records.store import Listing, create_run, list_runs, load_run, run_id, run_identity
+from tench.records.store import Listing, create_run, folder_of_runs, list_runs, load_run, load_runs, run_id, run_identity
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -38,8 +38,10 @@ __all__ = [
     "append_line",
     "create_run",
     "delete_run",
+    "folder_of_runs",
     "list_runs",
     "load_run",
+    "load_runs",
     "make_folder",
     "prune",
     "run_id",

@@ -88,12 +88,31 @@ def run_folders(folder: Path) -> list[Path]:
     return [entry for entry in entries if not entry.name.startswith(".") and (entry / RECORD).is_file()]
 
 
+def folder_of_runs(reference: str | Path) -> Path | None:
+    """The folder that holds runs, itself or in its `runs`, where `reference` is one; None where it is something else."""
+    places = [path for path in (Path(reference), Path(reference) / "runs") if path.is_dir()]
+    return next((path for path in places if any(path.glob(f"*/{RECORD}"))), None)
+
+
 def load_run(reference: str | Path, folder: Path | None = None) -> Run:
     """The run that `reference` names: the path of its folder, its id, or the beginning of an id that only one run has.
 
     Raises NotFoundError with near or available ids, RecordError if the run is there but cannot be read.
     """
     return Run.read(find_run(reference, folder or runs_folder()))
+
+
+def load_runs(reference: str | Path, folder: Path | None = None) -> list[Run]:
+    """The run that `reference` names, or, where it is a folder that holds runs, all finished ones in it.
+
+    Raises as `load_run` does, and RecordError where a run in the folder is damaged.
+    """
+    if not (place := folder_of_runs(reference)):
+        return [load_run(reference, folder)]
+    listing = list_runs(place)
+    for name, why in listing.damaged.items():
+        raise RecordError(f"In {place} the run {name} cannot be read: {why}")
+    return [run for run in listing.runs if run.record.result]
 
 
 def find_run(reference: str | Path, runs: Path) -> Path:

@@ -9,7 +9,7 @@ from tench.comparison import ArmsComparison, Pair, ResultsTable, compare_pairs, 
 from tench.comparison.arms import Arm, arms_of, compare_arms, told_apart
 from tench.config import runs_folder
 from tench.errors import NotFoundError, UsageError
-from tench.records import Listing, Run, list_runs, load_run
+from tench.records import Listing, Run, folder_of_runs, list_runs, load_run
 from tench.report.words import Words
 
 MOST_PAIRED = 20
@@ -80,17 +80,11 @@ def _found(references: Sequence[str], folder: Path) -> tuple[list[Run], tuple[st
     found: list[Run] = []
     damaged: list[str] = []
     for reference in references:
-        place = _folder_of_runs(reference)
+        place = folder_of_runs(reference)
         listing = list_runs(place) if place else Listing(tuple(_named(reference, folder)), {})
         found += listing.runs
         damaged += listing.damaged
     return found, tuple(damaged)
-
-
-def _folder_of_runs(reference: str) -> Path | None:
-    """The folder that holds runs, itself or in its `runs`, where `reference` is one."""
-    places = [path for path in (Path(reference), Path(reference) / "runs") if path.is_dir()]
-    return next((path for path in places if any(path.glob("*/record.json"))), None)
 
 
 def _named(reference: str, folder: Path) -> Iterable[Run]:

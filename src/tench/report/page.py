@@ -10,6 +10,7 @@ from typing import Any
 
 from tench.comparison import wilson
 from tench.comparison.arms import Arm, uncompared
+from tench.comparison.notes import mostly_seen
 from tench.comparison.reported import counts_in_agreement
 from tench.networks.table import Table, parse
 from tench.records import RunRecord
@@ -81,6 +82,8 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "asked": asked,
         "material": material,
         "best": material.arms[0],
+        "saw_them": mostly_seen,
+        "best_of_others": next((arm for arm in material.arms if not mostly_seen(arm.record)), None),
         "table": view(material.table, words),
         "cost": _cost(material, words),
         "curves": list(_curves(material, words)),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tench.comparison.notes import stepwise
-from tench.config import LATER_OPTIONS, Options, load_recipe, load_study
+from tench.config import LATER_OPTIONS, Options, asked_side_px, load_recipe, load_study
 from tench.errors import TenchError
+from tench.networks.table import parse
 from tench.records import Run, RunRecord
 from tench.report.words import NONE, Said, Words
 
@@ -72,14 +73,21 @@ def command(record: RunRecord) -> Command:
     """The command that trains `record`'s run again, DATA and WEIGHTS for the places that a record does not keep."""
     data = "pictograms" if record.data.is_demo else "DATA"
     if record.study and record.row:
-        parts = ["tench", "study", *_of_study(record, record.study), "--data", data]
+        parts = [
+            "tench",
+            "study",
+            *_of_study(record, record.study),
+            "--data",
+            data,
+            *([] if stepwise(record) else ["--weights", "WEIGHTS"]),
+        ]
     elif record.kind == "transfer":
         parts = ["tench", "transfer", record.network.name, *_transfer(record), "--data", data, "--weights", "WEIGHTS"]
     elif record.kind == "untrained":
         parts = ["tench", "evaluate", record.network.name, "--data", data, "--weights", "WEIGHTS"]
     else:
         parts = [*_launcher(record), "tench", "train", _reference(record), "--recipe", record.recipe, *_options(record), "--data", data]
-        parts += ["--seed", str(record.seed)]
+        parts += ["--seed", str(record.seed), *_threads(record)]
     return Command(record.run_id, shlex.join(parts))
 
 
@@ -118,12 +126,26 @@ def _of_study(record: RunRecord, study: str) -> Iterator[str]:
     yield from ("--rows", name, "--seeds", str(record.seed))
     if stepwise(record):
         yield from () if record.recipe == recipe else ("--recipe", record.recipe)
-        yield from _differing(record, usual, ("size_px", "epochs", "share", "test_share"))
+        yield from _differing(_as_asked(record, usual), usual, ("size_px", "epochs", "share", "test_share"))
+        yield from _threads(record)
 
 
-def _differing(record: RunRecord, usual: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+def _as_asked(record: RunRecord, usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A run's options with the size that its study was asked for, of which larger tables take more."""
+    side, own = record.options.get("size_px"), parse(record.network.text).input_px if record.network.kind == "table" else (0, 0)
+    return record.options if side in (None, usual.get("size_px")) else {**record.options, "size_px": asked_side_px(side, max(own))}
+
+
+def _threads(record: RunRecord) -> Iterator[str]:
+    """The number of threads, where it is not one a core: sums in another order are rounded otherwise."""
+    threads = record.engine.get("threads")
+    if threads and record.engine.get("device") == "cpu" and record.engine.get("processes", 1) == 1 and threads != record.machine.cores:
+        yield from ("--threads", str(threads))
+
+
+def _differing(options: Mapping[str, Any], usual: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
-        value = record.options.get(key)
+        value = options.get(key)
         if value is not None and value != usual.get(key):
             yield from (FLAGS[key], f"{value:g}" if isinstance(value, float) else str(value))
 
@@ -131,7 +153,7 @@ def _differing(record: RunRecord, usual: Mapping[str, Any], keys: Iterable[str])
 def _options(record: RunRecord) -> Iterator[str]:
     """Options by which a run differs from those of its recipe."""
     usual = _usual(record.recipe)
-    yield from _differing(record, usual, FLAGS)
+    yield from _differing(record.options, usual, FLAGS)
     if record.options["augment"] != usual.get("augment"):
         yield "--augment" if record.options["augment"] else "--no-augment"
     if record.options.get("norm_parts", 1) > 1:
@@ -153,5 +175,5 @@ def _transfer(record: RunRecord) -> Iterator[str]:
         yield from (part for key in OF_TRANSFER[:3] for part in (FLAGS[key], str(record.options[key])))
     if how.get("head_start", "imagenet") != "imagenet":
         yield from ("--head-start", str(how["head_start"]))
-    yield from _differing(record, LATER_OPTIONS, LATER_OPTIONS)
+    yield from _differing(record.options, LATER_OPTIONS, LATER_OPTIONS)
     yield from ("--seed", str(record.seed))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tench.comparison import NotRun
-from tench.config import Engine, Study, StudyRow, TransferOptions, load_recipe
+from tench.config import Engine, Study, StudyRow, TransferOptions, load_recipe, row_side_px
 from tench.data.sources import Source
 from tench.errors import NotFoundError, UsageError
 from tench.networks.pretrained import find_googlenet_weights
@@ -16,8 +16,6 @@ from tench.records import Run
 from tench.training.plan import Plan
 from tench.training.transfer import FROZEN_OPTIONS
 
-TABLE_SIDE_PX = 224
-"""The side of the study's pictures: of larger tables a study's `size_px` asks for more, in proportion; smaller ones take it as it is."""
 NO_WEIGHTS = "no weights; do `tench weights get googlenet`, or give --weights FILE"
 
 
@@ -109,7 +107,7 @@ def _chosen(study: Study, names: Sequence[str]) -> list[StudyRow]:
 def _training(study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int) -> list[Entry]:
     recipe = load_recipe(choices.recipe or row.recipe or study.recipe)
     side = choices.size_px or (None if "size_px" in row.options else study.size_px)
-    size = {"size_px": round(side * max(1.0, of_network.input_px / TABLE_SIDE_PX))} if side else {}
+    size = {"size_px": row_side_px(side, of_network.input_px)} if side else {}
     own = _shares(study, row, source) | study.options | row.options
     options = recipe.resolve(own, dict(choices.options) | size | {"seed": seed}, where=f"row {row.name}")
     plan = Plan(of_network, source, recipe, options, engine)
