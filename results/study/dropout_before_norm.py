@@ -1,6 +1,7 @@
-"""Why network_74_1656 ends below its neighbours: its weights on `select` under three kinds of batch norm statistics.
+"""Why network_74_1656 ends below its neighbours: the weights of a row on `select` under three kinds of batch norm statistics.
 
-`TENCH_DATA=... python results/study/dropout_before_norm.py RUN`, RUN the folder of that run, weights included. Scores no test picture.
+`TENCH_DATA=... python results/study/dropout_before_norm.py RUN...`, each the folder of a run of the study, weights included; what it said
+is in dropout_before_norm.txt. Scores no test picture.
 """
 
 import os
@@ -26,7 +27,9 @@ BATCHES = 80
 
 
 def main(run: Path) -> None:
-    choices = Choices(recipe="r2018b_small", size_px=64, rows=("network_74_1656",))
+    """Print what the weights of `run` are worth under each kind of statistics."""
+    print(run.name)
+    choices = Choices(recipe="r2018b_small", size_px=64, rows=(run.name.split("-")[0],))
     (entry,), _ = entries(load_study("study"), open_source(os.environ["TENCH_DATA"]), Engine(), choices, None)
     prepared = prepare(entry.plan)
     module = prepared.module
@@ -36,9 +39,9 @@ def main(run: Path) -> None:
     for part in module.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
-    batches = training_batches(prepared.roles.fit, entry.plan.rules, entry.plan.options, epoch=12)[:BATCHES]
+    batches = training_batches(prepared.roles.fit, entry.plan.rules, entry.plan.options, epoch=10)[:BATCHES]
     module.train()
-    pool_statistics(module, (prepared.feed.augmented(batch, 12) for batch in batches), Group())
+    pool_statistics(module, (prepared.feed.augmented(batch, 10) for batch in batches), Group())
     show(f"pooled over {BATCHES} batches with dropout off", prepared)
 
 
@@ -57,4 +60,5 @@ def show(statistics: str, prepared: Prepared, within: Callable[[], AbstractConte
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for folder in sys.argv[1:]:
+        main(Path(folder))
