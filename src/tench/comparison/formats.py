@@ -65,7 +65,7 @@ _COLUMNS: tuple[tuple[str, Callable[[ResultRow], str]], ...] = (
     ("top-1 % (95 % interval)", _interval),
     ("tied", lambda row: row.ties),
     ("never seen in pretraining %", lambda row: _unseen(row.unseen)),
-    ("epochs", lambda row: NONE if row.epochs is None else f"{row.epochs:g}"),
+    ("epochs", lambda row: NONE if row.epochs is None else f"{round(row.epochs, 1):g}"),
     ("time", lambda row: duration(row.train_s)),
     ("parameters", lambda row: _large(row.parameters)),
     ("MACs", lambda row: _large(row.macs)),
