@@ -89,16 +89,16 @@ def agreement(arms: Sequence[Arm]) -> Agreement | None:
     Several seeds of a network count by their mean.
     """
     own = [arm for arm in arms if arm.record.kind == "train" and arm.record.reported_accuracy is not None]
-    counting = {arm.record.row or arm.record.network.name: arm for arm in own if counts_in_agreement(arm)}
-    one_way_each = len(counting) == sum(counts_in_agreement(arm) for arm in own)
-    sets = {data_line(arm.record) for arm in counting.values() if not arm.record.data.is_demo}
-    if len(counting) < LEAST_ROWS or len(sets) != 1 or not one_way_each:
+    counting = [arm for arm in own if counts_in_agreement(arm)]
+    networks = {arm.record.row or arm.record.network.name for arm in counting}
+    sets = {data_line(arm.record) for arm in counting if not arm.record.data.is_demo}
+    if len(counting) < LEAST_ROWS or len(networks) < len(counting) or len(sets) != 1:
         return None
-    reported, found = [arm.record.reported_accuracy or 0.0 for arm in counting.values()], [arm.top1 for arm in counting.values()]
+    reported, found = [arm.record.reported_accuracy or 0.0 for arm in counting], [arm.top1 for arm in counting]
     if min(len(set(reported)), len(set(found))) < 2:
         return None
-    left_out = tuple(arm.name for arm in own if not counts_in_agreement(arm))
-    return Agreement(len(counting), left_out, *rank_correlation(reported, found), _pairs([arm.shown for arm in counting.values()]))
+    left_out = tuple(arm.name for arm in own if arm not in counting)
+    return Agreement(len(counting), left_out, *rank_correlation(reported, found), _pairs([arm.shown for arm in counting]))
 
 
 def counts_in_agreement(arm: Arm) -> bool:

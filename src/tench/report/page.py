@@ -82,7 +82,7 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "asked": asked,
         "material": material,
         "best": material.arms[0],
-        "saw_them": mostly_seen,
+        "best_saw_them": mostly_seen(material.arms[0].record),
         "best_of_others": next((arm for arm in material.arms if not mostly_seen(arm.record)), None),
         "table": view(material.table, words),
         "cost": _cost(material, words),

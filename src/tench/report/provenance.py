@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tench.comparison.notes import stepwise
-from tench.config import LATER_OPTIONS, Options, asked_side_px, load_recipe, load_study
+from tench.config import LATER_OPTIONS, Options, asked_side_px, load_recipe, load_study, row_side_px
 from tench.errors import TenchError
 from tench.networks.table import parse
 from tench.records import Run, RunRecord
@@ -73,14 +73,8 @@ def command(record: RunRecord) -> Command:
     """The command that trains `record`'s run again, DATA and WEIGHTS for the places that a record does not keep."""
     data = "pictograms" if record.data.is_demo else "DATA"
     if record.study and record.row:
-        parts = [
-            "tench",
-            "study",
-            *_of_study(record, record.study),
-            "--data",
-            data,
-            *([] if stepwise(record) else ["--weights", "WEIGHTS"]),
-        ]
+        parts = ["tench", "study", *_of_study(record, record.study), "--data", data]
+        parts += [] if record.kind == "train" else ["--weights", "WEIGHTS"]
     elif record.kind == "transfer":
         parts = ["tench", "transfer", record.network.name, *_transfer(record), "--data", data, "--weights", "WEIGHTS"]
     elif record.kind == "untrained":
@@ -113,27 +107,25 @@ def _of_study(record: RunRecord, study: str) -> Iterator[str]:
     all of them."""
     usual: Mapping[str, Any] = {}
     recipe = None
+    side_px = record.options.get("size_px")
+    own_px = max(parse(record.network.text).input_px) if record.network.kind == "table" else record.network.input_px
     name = str(record.row).removesuffix(UNTRAINED if record.kind == "untrained" else "")
     try:
         found = load_study(study)
         row = next(row for row in found.rows if row.name == name)
         recipe = row.recipe or found.recipe
         usual = load_recipe(recipe).resolve(found.options, row.options).model_dump()
-        usual = {**usual, "size_px": usual["size_px"] or found.size_px}
+        usual = {**usual, "size_px": usual["size_px"] or (found.size_px and row_side_px(found.size_px, own_px))}
         yield study
     except (TenchError, StopIteration):
         yield f"{study}.toml"
     yield from ("--rows", name, "--seeds", str(record.seed))
     if stepwise(record):
         yield from () if record.recipe == recipe else ("--recipe", record.recipe)
-        yield from _differing(_as_asked(record, usual), usual, ("size_px", "epochs", "share", "test_share"))
+        if side_px not in (None, usual.get("size_px")):
+            yield from (FLAGS["size_px"], str(asked_side_px(side_px, own_px)))
+        yield from _differing(record, usual, ("epochs", "share", "test_share"))
         yield from _threads(record)
-
-
-def _as_asked(record: RunRecord, usual: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A run's options with the size that its study was asked for, of which larger tables take more."""
-    side, own = record.options.get("size_px"), parse(record.network.text).input_px if record.network.kind == "table" else (0, 0)
-    return record.options if side in (None, usual.get("size_px")) else {**record.options, "size_px": asked_side_px(side, max(own))}
 
 
 def _threads(record: RunRecord) -> Iterator[str]:
@@ -143,9 +135,9 @@ def _threads(record: RunRecord) -> Iterator[str]:
         yield from ("--threads", str(threads))
 
 
-def _differing(options: Mapping[str, Any], usual: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+def _differing(record: RunRecord, usual: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
-        value = options.get(key)
+        value = record.options.get(key)
         if value is not None and value != usual.get(key):
             yield from (FLAGS[key], f"{value:g}" if isinstance(value, float) else str(value))
 
@@ -153,7 +145,7 @@ def _differing(options: Mapping[str, Any], usual: Mapping[str, Any], keys: Itera
 def _options(record: RunRecord) -> Iterator[str]:
     """Options by which a run differs from those of its recipe."""
     usual = _usual(record.recipe)
-    yield from _differing(record.options, usual, FLAGS)
+    yield from _differing(record, usual, FLAGS)
     if record.options["augment"] != usual.get("augment"):
         yield "--augment" if record.options["augment"] else "--no-augment"
     if record.options.get("norm_parts", 1) > 1:
@@ -175,5 +167,5 @@ def _transfer(record: RunRecord) -> Iterator[str]:
         yield from (part for key in OF_TRANSFER[:3] for part in (FLAGS[key], str(record.options[key])))
     if how.get("head_start", "imagenet") != "imagenet":
         yield from ("--head-start", str(how["head_start"]))
-    yield from _differing(record.options, LATER_OPTIONS, LATER_OPTIONS)
+    yield from _differing(record, LATER_OPTIONS, LATER_OPTIONS)
     yield from ("--seed", str(record.seed))
