@@ -8,7 +8,7 @@ import pytest
 
 from tench.comparison import Pair, compare, compare_seeds, results_table, score, with_ties
 from tench.comparison.arms import arms_of
-from tench.comparison.seeds import least_sign_flip_p, paired_t, sign_flip, wants_more_seeds
+from tench.comparison.seeds import corrected, least_sign_flip_p, paired_t, paired_t_p, sign_flip, wants_more_seeds
 from tench.errors import UsageError
 from tench.records import Run
 from test_comparison import record, result_of, run_of
@@ -55,6 +55,33 @@ def test_verdicts(differences: tuple[float, ...], claimed: int | None, verdict: 
 def test_one_seed_says_nothing_of_recipes() -> None:
     with pytest.raises(UsageError, match="at least two"):
         compare_seeds({0: 0.5}, {0: 0.6, 1: 0.5}, "A", "B")
+
+
+def test_the_p_of_a_mean_is_that_of_the_tables_and_of_its_interval() -> None:
+    """t = 3 / (sqrt(2.5) / sqrt(5)) = 4.243 with 4 degrees of freedom: p 0.0132."""
+    assert paired_t_p([1, 2, 3, 4, 5]) == pytest.approx(0.0132, abs=5e-5)
+    for confidence in (0.8, 0.95, 0.999):
+        low, high = paired_t([1, 2, 3, 4, 5], confidence)
+        assert (low > 0 or high < 0) == (paired_t_p([1, 2, 3, 4, 5]) < 1 - confidence)
+    assert (paired_t_p([0.5, 0.5]), paired_t_p([0, 0])) == (0, 1), "no spread"
+
+
+def test_comparisons_made_together_are_corrected_together() -> None:
+    """By itself 2 % is beyond chance; of two comparisons, the other at 90 %, it is 4 %, of three 6 %."""
+    half = dict.fromkeys(range(3), 0.5)
+    clear = compare_seeds({0: 0.53, 1: 0.54, 2: 0.55}, half, "A", "B")
+    none = compare_seeds({0: 0.53, 1: 0.47, 2: 0.501}, half, "C", "B")
+    assert clear.p_t == pytest.approx(0.0202, abs=1e-4)
+    assert (clear.p_holm, clear.together, clear.may_be_chance) == (clear.p_t, 1, False)
+    assert "made together" not in clear.sentence
+    both = corrected([none, clear])
+    assert [found.p_holm for found in both] == pytest.approx([none.p_t, 2 * clear.p_t])
+    assert not both[1].may_be_chance
+    assert both[1].sentence.endswith("among the 2 comparisons made together too: the t test's p is 0.02, corrected by Holm 0.04.")
+    three = corrected([none, clear, none])[1]
+    assert (three.verdict, three.low, three.may_be_chance) == ("supported", clear.low, True)
+    assert three.sentence.endswith("comparisons made together it may be chance: the t test's p is 0.02, corrected by Holm 0.061.")
+    assert "may be chance" not in both[0].sentence, "what is open stays open"
 
 
 def test_more_seeds_are_wanted_whatever_was_found() -> None:

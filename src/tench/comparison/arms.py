@@ -10,7 +10,7 @@ from statistics import fmean
 from tench.comparison.notes import cut_off, data_line, options_text
 from tench.comparison.pairs import Among
 from tench.comparison.results import by_arm
-from tench.comparison.seeds import ArmsComparison, compare_seeds
+from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected
 from tench.records import Run, RunRecord
 
 
@@ -109,12 +109,17 @@ _LONGER: tuple[Callable[[RunRecord], str], ...] = (
 
 
 def compare_arms(arms: Sequence[Arm], among: Among = "test") -> tuple[ArmsComparison, ...]:
-    """Every two arms that were scored on the same pictures and have at least two seeds in common, each seed once, and no run cut off."""
+    """Every two arms that were scored on the same pictures and have at least two seeds in common, each seed once, and no run cut off.
+
+    Their p-values are corrected by Holm for all of these comparisons.
+    """
     shares = {arm.name: arm.shares(among) for arm in arms if not (arm.repeats_seeds or arm.cut_off)}
-    return tuple(
-        compare_seeds(shares[a.name], shares[b.name], a.name, b.name)
-        for a, b in combinations([arm for arm in arms if arm.name in shares], 2)
-        if data_line(a.record) == data_line(b.record) and len(shares[a.name].keys() & shares[b.name].keys()) > 1
+    return corrected(
+        [
+            compare_seeds(shares[a.name], shares[b.name], a.name, b.name)
+            for a, b in combinations([arm for arm in arms if arm.name in shares], 2)
+            if data_line(a.record) == data_line(b.record) and len(shares[a.name].keys() & shares[b.name].keys()) > 1
+        ]
     )
 
 

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
+from tench.comparison.statistics import holm
 from tench.errors import UsageError
 
 Verdict = Literal["supported", "contradicted", "no difference that matters", "open"]
 
+CONFIDENCE = 0.95
+"""Of intervals."""
 MATTERS = 0.01
 """Differences of top-1 below one point are taken for too small to matter, and intervals narrower than that either way for narrow enough."""
 
@@ -36,6 +39,13 @@ class ArmsComparison:
     least_p: float
     """The least that `p_sign_flip` can be with so many seeds."""
     verdict: Verdict
+    """By the interval of these two alone."""
+    p_t: float
+    """Two-sided, of the paired t test, whose interval is `low` to `high`."""
+    p_holm: float
+    """`p_t` corrected for the comparisons made together; equal to it for a single one."""
+    together: int = 1
+    """How many comparisons were made together, this one among them."""
     claimed: int | None = None
     """1: the first arm was claimed to be better; -1: the second; None: nothing was claimed."""
 
@@ -43,6 +53,11 @@ class ArmsComparison:
     def half_width(self) -> float:
         """Of the interval; at this spread also the smallest mean difference that so many seeds could have shown."""
         return (self.high - self.low) / 2
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether it excludes 0 by itself, and not when all comparisons made together are counted."""
+        return self.verdict in ("supported", "contradicted") and self.p_holm >= 1 - CONFIDENCE
 
     @property
     def sentence(self) -> str:
@@ -68,9 +83,15 @@ class ArmsComparison:
             return f" With this spread, {len(self.seeds)} seeds could have shown a gap of {100 * self.half_width:.2f} points or more."
         if self.verdict == "no difference that matters":
             return " The interval lies within one point either way."
-        if max(-self.low, self.high) <= MATTERS:
-            return " It is a difference of less than one point."
-        return ""
+        small = " It is a difference of less than one point." if max(-self.low, self.high) <= MATTERS else ""
+        return small + (f" {self._among_all}" if self.together > 1 else "")
+
+    @property
+    def _among_all(self) -> str:
+        p_values = f"the t test's p is {self.p_t:.2g}, corrected by Holm {self.p_holm:.2g}"
+        if self.may_be_chance:
+            return f"Among the {self.together} comparisons made together it may be chance: {p_values}."
+        return f"It is beyond chance among the {self.together} comparisons made together too: {p_values}."
 
 
 def _points(share: float) -> str:
@@ -97,6 +118,7 @@ def compare_seeds(a: Mapping[int, float], b: Mapping[int, float], name_a: str, n
         )
     differences = tuple(a[seed] - b[seed] for seed in seeds)
     low, high = paired_t(differences)
+    p = paired_t_p(differences)
     return ArmsComparison(
         a=name_a,
         b=name_b,
@@ -109,8 +131,16 @@ def compare_seeds(a: Mapping[int, float], b: Mapping[int, float], name_a: str, n
         p_sign_flip=sign_flip(differences),
         least_p=least_sign_flip_p(len(seeds)),
         verdict=_verdict(low, high, claimed),
+        p_t=p,
+        p_holm=p,
         claimed=claimed,
     )
+
+
+def corrected(comparisons: Sequence[ArmsComparison]) -> tuple[ArmsComparison, ...]:
+    """`comparisons` made together, each with its p corrected by Holm for all of them; verdicts and intervals stay each one's own."""
+    p_values = holm([found.p_t for found in comparisons])
+    return tuple(replace(found, p_holm=p, together=len(comparisons)) for found, p in zip(comparisons, p_values, strict=True))
 
 
 def _verdict(low: float, high: float, claimed: int | None) -> Verdict:
@@ -120,7 +150,17 @@ def _verdict(low: float, high: float, claimed: int | None) -> Verdict:
     return "no difference that matters" if max(-low, high) <= MATTERS else "open"
 
 
-def paired_t(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def paired_t_p(differences: Sequence[float]) -> float:
+    """Two-sided p of Student's t test of a mean of 0, of two or more differences; 0 where all are equal and none is 0."""
+    from scipy.stats import t  # slow to import, and only needed here
+
+    if stdev(differences) == 0:
+        return float(fmean(differences) == 0)
+    statistic = abs(fmean(differences)) / (stdev(differences) / math.sqrt(len(differences)))
+    return 2 * float(t.sf(statistic, len(differences) - 1))
+
+
+def paired_t(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The t interval of the mean of two or more differences, low and high."""
     from scipy.stats import t  # slow to import, and only needed here
 

@@ -19,7 +19,7 @@ def finding(found: ArmsComparison, words: Words) -> str:
     """The verdict on two arms as a sentence; points are of top-1."""
     higher, lower = (found.a, found.b) if found.mean >= 0 else (found.b, found.a)
     low, high = (found.low, found.high) if found.mean >= 0 else (-found.high, -found.low)
-    return words(
+    verdict = words(
         f"verdicts.{KEYS[found.verdict]}",
         higher=higher,
         lower=lower,
@@ -31,6 +31,10 @@ def finding(found: ArmsComparison, words: Words) -> str:
         least=words.p(found.least_p),
         gap=words.percent(found.half_width),
     )
+    if found.together == 1 or found.verdict not in ("supported", "contradicted"):
+        return verdict
+    key = "verdicts.may_be_chance" if found.may_be_chance else "verdicts.beyond_chance"
+    return f"{verdict} {words(key, n=found.together, p=words.p(found.p_t), corrected=words.p(found.p_holm))}"
 
 
 @dataclass(frozen=True)

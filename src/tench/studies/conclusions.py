@@ -1,11 +1,11 @@
 """What was claimed of a study's rows, tested: each claim compares two rows over the seeds that both were trained with."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tench.comparison.notes import cut_off
-from tench.comparison.seeds import ArmsComparison, compare_seeds, wants_more_seeds
+from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected, wants_more_seeds
 from tench.config import Conclusion, Study
 from tench.records import Run
 
@@ -47,8 +47,13 @@ class Finding:
 
 
 def findings(study: Study, runs: Sequence[Run]) -> tuple[Finding, ...]:
-    """What the finished `runs` of `study` say of each of its conclusions, in the study's order."""
-    return tuple(_finding(conclusion, study, runs) for conclusion in study.conclusions)
+    """What the finished `runs` of `study` say of each of its conclusions, in the study's order.
+
+    The p-values of those that could be compared are corrected by Holm for all of them.
+    """
+    found = [_finding(conclusion, study, runs) for conclusion in study.conclusions]
+    together = iter(corrected([one.comparison for one in found if one.comparison]))
+    return tuple(replace(one, comparison=next(together)) if one.comparison else one for one in found)
 
 
 def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Finding:
