@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import tarfile
 import zipfile
@@ -28,6 +29,7 @@ from tench.errors import RecordError, TenchError, WeightsError
 from tench.networks.pretrained import load_googlenet, read_weights
 from tench.records import Run, list_runs, load_run
 from tench.records.guide import read_guide_arrays
+from tench.training.plan import plan_of
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,18 @@ def test_whatever_is_damaged_at_random_is_refused_by_tenchs_own_errors(run: Run,
             refused += 1
             assert str(run.folder) in str(error)
     assert refused > 20
+
+
+@pytest.mark.parametrize("part", ["rules", "options", "engine", "preprocessing"])
+def test_a_record_whose_parts_do_not_hold_together_is_damaged(run: Run, tiny_folder: Path, part: str) -> None:
+    """Found by chance: one letter of a key changed, and pydantic's own error came out."""
+    path = run.record_path
+    record = json.loads(path.read_bytes())
+    record[part] = {f"0{key}": value for key, value in record[part].items()}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    damaged = load_run(run.folder)
+    with pytest.raises(RecordError, match=rf"^{re.escape(str(path))} is damaged: the {part} in it: .* Restore it from a copy"):
+        _ = tench.load(damaged) if part == "preprocessing" else plan_of(damaged, open_source(tiny_folder))
 
 
 def test_a_damaged_guide_or_cache_is_refused_or_made_anew(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,11 @@ class Run:
         return self.record.run_id
 
     @property
+    def record_path(self) -> Path:
+        """Where the record is."""
+        return self.folder / RECORD
+
+    @property
     def weights_path(self) -> Path:
         return self.folder / "weights.safetensors"
 
@@ -106,8 +111,8 @@ class Run:
     def update(self, **changes: Any) -> RunRecord:
         """Change fields of the record and write it atomically. Raises RecordError for a value the record does not allow."""
         values = {name: getattr(self.record, name) for name in type(self.record).model_fields}
-        record = checked_record(values | changes, self.folder / RECORD)
-        write_json_atomically(self.folder / RECORD, record.model_dump())
+        record = checked_record(values | changes, self.record_path)
+        write_json_atomically(self.record_path, record.model_dump())
         self.record = record
         return record
 

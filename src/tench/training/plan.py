@@ -1,14 +1,14 @@
 """All that decides what a training computes, and that plan made ready: pictures decoded, roles drawn, the module built."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tench.config import Engine, Options, Preprocessing, Recipe, Rules, identifying
+from tench.config import Engine, ModelT, Options, Preprocessing, Recipe, Rules, checked, identifying
 from tench.data.cache import decoded
 from tench.data.roles import Roles, left_out, roles
 from tench.data.sources import Source
@@ -139,26 +139,36 @@ def feed_of(plan: Plan, pixels: np.ndarray) -> Feed:
 
 
 def plan_of(run: Run, source: Source) -> Plan:
-    """The plan of a run as its record has it, on the pictures of `source`. Raises RecordError where its network's code is gone."""
-    record = run.record
-    recipe = Recipe(name=record.recipe, rules=Rules.model_validate(record.rules))
-    options, engine = Options.model_validate(record.options), Engine.model_validate(record.engine)
+    """The plan of a run as its record has it, on the pictures of `source`.
+
+    Raises RecordError where its network's code is gone, or the record is damaged.
+    """
+    recipe = Recipe(name=run.record.recipe, rules=_recorded(Rules, run, "rules"))
+    options, engine = _recorded(Options, run, "options"), _recorded(Engine, run, "engine")
     return Plan(network_of(run), source, recipe, options, engine)
 
 
 def trained(run: Run, engine: Engine) -> TableNetwork | ForeignNetwork:
     """The run's network with its final weights, in evaluation mode, on the engine's device.
 
-    Raises RecordError for a run that has none yet, WeightsError where they do not fit.
+    Raises RecordError for a run that has none yet or whose record is damaged, WeightsError where they do not fit.
     """
     if run.record.status != "finished":
         raise RecordError(f"{run.id} is {run.record.status} and has no final weights yet; go on with it by `tench resume {run.id}`.")
     tensors, _ = read_weights(run.weights_path)
-    preprocessing = Preprocessing.model_validate(run.record.preprocessing)
+    preprocessing = _recorded(Preprocessing, run, "preprocessing")
     module = network_of(run).build(len(run.record.data.classes), preprocessing)
     load_into(module, tensors, str(run.weights_path))
     place(module, engine)
     return module.eval()
+
+
+def _recorded(kind: type[ModelT], run: Run, part: Literal["rules", "options", "engine", "preprocessing"]) -> ModelT:
+    """A part of the run's record. Raises RecordError where it is damaged."""
+    try:
+        return checked(kind, getattr(run.record, part), f"the {part} in it")
+    except ConfigError as error:
+        raise RecordError(f"{run.record_path} is damaged: {error} Restore it from a copy, or train the run again.") from None
 
 
 def network_of(run: Run) -> Network:
@@ -168,7 +178,7 @@ def network_of(run: Run) -> Network:
     """
     facts = run.record.network
     if facts.kind == "table":
-        return from_table(parse(facts.text, f"the record of {run.id}"))
+        return from_table(parse(facts.text, f"the network in {run.record_path}"))
     reference = run.local().get("network", facts.name)
     try:
         found = network(reference)
