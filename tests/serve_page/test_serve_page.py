@@ -47,8 +47,15 @@ def problem(one: Visit) -> str:
     return str(one.page.locator("#problem").inner_text())
 
 
+def familiar(found: dict[str, Any]) -> None:
+    """No network calls the picture strange: whether such small ones do depends on how the processor rounds."""
+    for answer in found["answers"]:
+        answer.update(familiarity=0.5, not_one_of_these=False)
+
+
 def test_a_dropped_picture_is_answered_by_both_networks_side_by_side(visit: Open, red: Path, page_server: Serving) -> None:
     one = visit()
+    changed(one, familiar)
     drop(one, red.read_bytes())
     one.answered()
     assert len(found := first_answers(one)) == 2 and all(text.startswith("red ") for text in found)
@@ -219,7 +226,7 @@ def changed(one: Visit, change: Callable[[dict[str, Any]], None]) -> None:
 
 def test_not_one_of_these_is_said_plainly(visit: Open, red: Path) -> None:
     one = visit()
-    changed(one, lambda found: found["answers"][0].update(familiarity=0.02, not_one_of_these=True))
+    changed(one, lambda found: (familiar(found), found["answers"][0].update(familiarity=0.02, not_one_of_these=True)))
     drop(one, red.read_bytes())
     one.answered()
     note = one.page.locator(".strange")
