@@ -225,8 +225,12 @@ def changed(one: Visit, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def test_not_one_of_these_is_said_plainly(visit: Open, red: Path) -> None:
+    def strange(found: dict[str, Any]) -> None:
+        familiar(found)
+        found["answers"][0].update(familiarity=0.02, not_one_of_these=True)
+
     one = visit()
-    changed(one, lambda found: (familiar(found), found["answers"][0].update(familiarity=0.02, not_one_of_these=True)))
+    changed(one, strange)
     drop(one, red.read_bytes())
     one.answered()
     note = one.page.locator(".strange")

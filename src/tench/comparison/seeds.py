@@ -55,9 +55,14 @@ class ArmsComparison:
         return (self.high - self.low) / 2
 
     @property
+    def counted_together(self) -> bool:
+        """Whether it excludes 0 by itself, and there are others beside which that has to hold."""
+        return self.together > 1 and self.verdict in ("supported", "contradicted")
+
+    @property
     def may_be_chance(self) -> bool:
         """Whether it excludes 0 by itself, and not when all comparisons made together are counted."""
-        return self.verdict in ("supported", "contradicted") and self.p_holm >= 1 - CONFIDENCE
+        return self.counted_together and self.p_holm >= 1 - CONFIDENCE
 
     @property
     def sentence(self) -> str:
@@ -84,7 +89,7 @@ class ArmsComparison:
         if self.verdict == "no difference that matters":
             return " The interval lies within one point either way."
         small = " It is a difference of less than one point." if max(-self.low, self.high) <= MATTERS else ""
-        return small + (f" {self._among_all}" if self.together > 1 else "")
+        return small + (f" {self._among_all}" if self.counted_together else "")
 
     @property
     def _among_all(self) -> str:

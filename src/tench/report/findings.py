@@ -31,7 +31,7 @@ def finding(found: ArmsComparison, words: Words) -> str:
         least=words.p(found.least_p),
         gap=words.percent(found.half_width),
     )
-    if found.together == 1 or found.verdict not in ("supported", "contradicted"):
+    if not found.counted_together:
         return verdict
     key = "verdicts.may_be_chance" if found.may_be_chance else "verdicts.beyond_chance"
     return f"{verdict} {words(key, n=found.together, p=words.p(found.p_t), corrected=words.p(found.p_holm))}"
