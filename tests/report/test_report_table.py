@@ -37,6 +37,16 @@ def test_bars_hold_their_value_on_a_scale_of_twentieths(tmp_path: Path) -> None:
     assert bar.at == pytest.approx(100 * (result.top1 - first) / (last - first))
 
 
+def test_a_mean_of_epochs_has_one_decimal(tmp_path: Path) -> None:
+    for seed, epochs in enumerate((2, 2, 3)):
+        run = made_run(tmp_path, seed=seed)
+        assert run.record.result is not None
+        run.update(result=run.record.result.model_copy(update={"epochs": epochs}))
+    found = shown(tmp_path, "pl")
+    column = [column.key for column in found.columns].index("epochs")
+    assert sorted(line.cells[column].text for line in found.blocks[0]) == ["2", "2", "2,3", "3"]
+
+
 def test_empty_columns_are_left_out(tmp_path: Path) -> None:
     made_run(tmp_path)
     keys = {column.key for column in shown(tmp_path).columns}

@@ -10,6 +10,7 @@ from tench.data.sources import open_source
 from tench.errors import UsageError
 from tench.records import list_runs
 from tench.studies.entries import Choices, entries
+from tench.studies.publish import publish
 from tench.studies.run import run_study
 
 
@@ -18,6 +19,19 @@ def test_a_finished_run_stands_under_the_name_of_each_row_that_it_is_of(tiny_net
     outcome = run_study(study, open_source(tiny_folder), tmp_path, ENGINE)
     assert {(row.name, row.reported_top1) for row in outcome.table.rows} == {("a", None), ("b", 0.75)}
     assert [run.record.row for run in list_runs(tmp_path).runs] == ["a"], "the record is of the row that made it"
+
+
+def test_what_is_published_names_the_rows_of_the_study_that_publishes(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    first = tiny_study(tiny_net, 'name = "trial"').model_copy(update={"name": "earlier"})
+    run_study(first, open_source(tiny_folder), tmp_path / "runs", ENGINE)
+    study = tiny_study(tiny_net, 'name = "a"\nreported_accuracy = 0.75', 'name = "b"')
+    outcome = run_study(study, open_source(tiny_folder), tmp_path / "runs", ENGINE)
+    publish(outcome, tmp_path / "out")
+    (made,), (shown,) = list_runs(tmp_path / "runs").runs, list_runs(tmp_path / "out" / "runs").runs
+    assert (made.record.study, made.record.row) == ("earlier", "trial"), "the record beside the weights is of the row that made it"
+    assert (shown.record.study, shown.record.row, shown.record.reported_accuracy) == (study.name, "a", 0.75)
+    assert shown.record.identity == made.record.identity
+    assert shown.predictions().names.tolist() == made.predictions().names.tolist()
 
 
 def test_shares_of_the_file_hold_for_pretrained_rows_and_those_of_a_row_win(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:

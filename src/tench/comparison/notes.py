@@ -50,7 +50,7 @@ def _balanced(options: Mapping[str, Any]) -> str:
 
 
 def notes(record: RunRecord) -> tuple[str, ...]:
-    """What a reader of the table must know about this run, the record's own notes last."""
+    """What a reader of the table must know about this run, the record's own notes last; none that a longer one says too."""
     found = [
         (record.network.origin == "reconstructed", "reconstructed"),
         (record.kind in ("train", "transfer") and record.rules.get("select_from") == "test", "stopped on its test pictures"),
@@ -61,7 +61,8 @@ def notes(record: RunRecord) -> tuple[str, ...]:
         (record.status != "finished", _unfinished(record)),
         (record.network.counted == "module", "counted on the module"),
     ]
-    return tuple(dict.fromkeys([*(note for holds, note in found if holds), *record.notes]))
+    said = dict.fromkeys([*(note for holds, note in found if holds), *record.notes])
+    return tuple(note for note in said if not any(len(note) < len(other) and note.lower() in other.lower() for other in said))
 
 
 def cut_off(record: RunRecord) -> bool:

@@ -119,7 +119,7 @@ _COLUMNS: tuple[tuple[str, bool, Callable[[_Writer, ResultRow], Cell]], ...] = (
     ("augment", False, lambda to, row: to.yes_or_no(row.augment)),
     ("size_px", True, lambda to, row: to.number(row.size_px)),
     ("unseen", True, lambda to, row: to.unseen(row)),
-    ("epochs", True, lambda to, row: to.number(row.epochs)),
+    ("epochs", True, lambda to, row: to.number(row.epochs, to.words.plain(None if row.epochs is None else round(row.epochs, 1)))),
     ("train_s", True, lambda to, row: to.number(row.train_s, to.words.duration(row.train_s))),
     ("parameters", True, lambda to, row: to.number(row.parameters, to.words.large(row.parameters))),
     ("macs", True, lambda to, row: to.number(row.macs, to.words.large(row.macs))),

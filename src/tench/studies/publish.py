@@ -5,10 +5,11 @@ from pathlib import Path
 
 from tench.comparison import as_csv, as_json, as_markdown
 from tench.records import Run, make_folder, write_bytes_atomically, write_json_atomically
+from tench.records.run import RECORD
 from tench.studies.conclusions import findings
 from tench.studies.run import Outcome
 
-PUBLISHED = ("record.json", "history.jsonl", "predictions.npz")
+BESIDE_RECORD = ("history.jsonl", "predictions.npz")
 
 
 def publish(outcome: Outcome, folder: Path) -> None:
@@ -24,10 +25,15 @@ def publish(outcome: Outcome, folder: Path) -> None:
 
 
 def publish_runs(runs: Sequence[Run], folder: Path) -> None:
-    """Copy the small files of `runs`, each into a folder of its name below `folder`."""
-    for run in runs:
+    """Write the small files of `runs`, each into a folder of its name below `folder`.
+
+    A run that another study or command made is a run of this study here: its record names the row that it stands for, so that
+    whoever reads the folder, `tench report` for one, finds what the study found. Where one run stands for several rows, the first.
+    """
+    for run in {run.id: run for run in reversed(runs)}.values():
         target = folder / run.id
         make_folder(target)
-        for name in PUBLISHED:
+        write_json_atomically(target / RECORD, run.record.model_dump())
+        for name in BESIDE_RECORD:
             if (run.folder / name).exists():
                 write_bytes_atomically(target / name, (run.folder / name).read_bytes())
