@@ -209,9 +209,7 @@ def test_different_data_in_one_table_is_said() -> None:
 def test_notes_say_what_makes_a_score_less_than_it_seems() -> None:
     faithful = record("faithful", rules={"select_from": "test"}, network={"origin": "reconstructed"}, notes=("batch 32",))
     assert results_table([faithful]).rows[0].notes == ("reconstructed", "stopped on its test pictures", "batch 32")
-    longer = record(
-        "faithful", network={"origin": "reconstructed"}, notes=("layers reconstructed", "Layers reconstructed: from a plan.")
-    )
+    longer = record("faithful", network={"origin": "reconstructed"}, notes=("layers reconstructed", "Layers reconstructed: from a plan."))
     assert results_table([longer]).rows[0].notes == ("Layers reconstructed: from a plan.",), "what a longer note says too is left out"
     seen = result_of(98, unseen=score(49, 50), seen=score(95, 96))
     google = record("googlenet", kind="transfer", transfer={"method": "frozen"}, network={"weights_sha256": "f" * 64}, result=seen)

@@ -39,7 +39,8 @@ def test_the_least_p_is_that_of_the_issue() -> None:
         ((0.05, 0.06, 0.055), -1, "contradicted"),
         ((0.001, -0.001, 0.0), 1, "no difference that matters"),
         ((0.05, -0.06, 0.02), 1, "open"),
-        ((0.05, 0.06, 0.055), None, "supported"),
+        ((0.05, 0.06, 0.055), None, "different"),
+        ((-0.05, -0.06, -0.055), None, "different"),
     ],
 )
 def test_verdicts(differences: tuple[float, ...], claimed: int | None, verdict: str) -> None:
@@ -79,7 +80,7 @@ def test_comparisons_made_together_are_corrected_together() -> None:
     assert not both[1].may_be_chance
     assert both[1].sentence.endswith("among the 2 comparisons made together too: the t test's p is 0.02, corrected by Holm 0.04.")
     three = corrected([none, clear, none])[1]
-    assert (three.verdict, three.low, three.may_be_chance) == ("supported", clear.low, True)
+    assert (three.verdict, three.low, three.may_be_chance) == ("different", clear.low, True)
     assert three.sentence.endswith("comparisons made together it may be chance: the t test's p is 0.02, corrected by Holm 0.061.")
     assert "may be chance" not in both[0].sentence, "what is open stays open"
 
@@ -114,7 +115,7 @@ def test_compare_speaks_of_recipes_where_there_are_seeds(tmp_path: Path) -> None
     found = compare(runs)
     assert len(found.pairs) == 15
     (arms,) = found.arms
-    assert (arms.a, arms.b, arms.seeds, arms.verdict) == ("A", "B", (0, 1, 2), "supported")
+    assert (arms.a, arms.b, arms.seeds, arms.verdict) == ("A", "B", (0, 1, 2), "different")
     assert arms.mean == pytest.approx(0.5)
     assert compare(runs[:1] + runs[3:4]).arms == (), "one seed of each"
     letters = {row.run_id: row.ties for row in found.table.rows if row.kind == "run"}

@@ -9,7 +9,7 @@ from typing import Literal
 from tench.comparison.statistics import holm
 from tench.errors import UsageError
 
-Verdict = Literal["supported", "contradicted", "no difference that matters", "open"]
+Verdict = Literal["supported", "contradicted", "different", "no difference that matters", "open"]
 
 CONFIDENCE = 0.95
 """Of intervals."""
@@ -39,7 +39,7 @@ class ArmsComparison:
     least_p: float
     """The least that `p_sign_flip` can be with so many seeds."""
     verdict: Verdict
-    """By the interval of these two alone."""
+    """By the interval of these two alone; "different" where it excludes 0 and nothing was claimed."""
     p_t: float
     """Two-sided, of the paired t test, whose interval is `low` to `high`."""
     p_holm: float
@@ -57,7 +57,7 @@ class ArmsComparison:
     @property
     def counted_together(self) -> bool:
         """Whether it excludes 0 by itself, and there are others beside which that has to hold."""
-        return self.together > 1 and self.verdict in ("supported", "contradicted")
+        return self.together > 1 and self.verdict in ("supported", "contradicted", "different")
 
     @property
     def may_be_chance(self) -> bool:
@@ -150,8 +150,9 @@ def corrected(comparisons: Sequence[ArmsComparison]) -> tuple[ArmsComparison, ..
 
 def _verdict(low: float, high: float, claimed: int | None) -> Verdict:
     if low > 0 or high < 0:
-        found = 1 if low > 0 else -1
-        return "supported" if claimed in (None, found) else "contradicted"
+        if claimed is None:
+            return "different"
+        return "supported" if claimed == (1 if low > 0 else -1) else "contradicted"
     return "no difference that matters" if max(-low, high) <= MATTERS else "open"
 
 

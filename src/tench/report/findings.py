@@ -12,7 +12,13 @@ from tench.report.gathering import Material
 from tench.report.words import Said, Words
 from tench.studies.conclusions import Finding, findings
 
-KEYS = {"supported": "supported", "contradicted": "contradicted", "no difference that matters": "no_difference", "open": "open"}
+KEYS = {
+    "supported": "supported",
+    "contradicted": "contradicted",
+    "different": "different",
+    "no difference that matters": "no_difference",
+    "open": "open",
+}
 
 
 def finding(found: ArmsComparison, words: Words) -> str:
