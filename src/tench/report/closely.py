@@ -16,7 +16,7 @@ from tench.report.words import NONE, Words
 
 MOST_LISTED = 12
 """Pictures in a list of mistakes."""
-MOST_NETWORKS = 16
+MOST_NETWORKS = 20
 """Networks that one page looks at closely."""
 
 
