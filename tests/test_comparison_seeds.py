@@ -1,5 +1,6 @@
 """Recipes over their seeds, and ties between runs: against tables, enumeration and drawings by hand."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tench.comparison import Pair, compare, compare_seeds, results_table, score, with_ties
-from tench.comparison.arms import arms_of
+from tench.comparison.arms import arms_of, told_apart
 from tench.comparison.seeds import corrected, least_sign_flip_p, paired_t, paired_t_p, sign_flip, wants_more_seeds
 from tench.errors import UsageError
 from tench.records import Run
@@ -138,10 +139,19 @@ def test_runs_of_one_id_that_differ_in_precision_are_told_apart_and_none_is_drop
 
 
 def test_an_arm_with_two_runs_of_one_seed_is_named(tmp_path: Path) -> None:
-    twice = [seeded(tmp_path / place, "A", 15, seed) for place, seed in (("x", 0), ("y", 0), ("x", 1))]
+    hours = {"x": "2026-11-25T03:08:25+00:00", "y": "2026-11-25T04:08:25+00:00"}
+    twice = [seeded(tmp_path / place, "A", 15, seed, created=hours[place]) for place, seed in (("x", 0), ("y", 0), ("x", 1))]
     found = compare([*twice, *(seeded(tmp_path, "B", 5, seed) for seed in (0, 1))])
     assert found.arms == ()
     assert any(warning.startswith("A has two runs of one seed (0, 0, 1)") for warning in found.table.warnings)
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
+    made = [seeded(tmp_path / "runs", name, correct, seed) for name, correct in (("A", 15), ("B", 5)) for seed in (0, 1)]
+    copied = [Run.read(Path(shutil.copytree(run.folder, tmp_path / "published" / run.id))) for run in made[:3]]
+    copied[0].update(study="another")
+    assert compare([*made, *copied]) == compare(made)
+    assert [run.folder for run in told_apart([*made, *copied])] == [run.folder for run in made], "of copies the first"
 
 
 def test_among_what_no_pretraining_saw_arms_are_compared_on_that(tmp_path: Path) -> None:

@@ -66,10 +66,22 @@ class Arm:
 
 
 def told_apart(runs: Sequence[Run]) -> list[Run]:
-    """The runs, each folder once. Runs in several folders may have one id, for it leaves the engine out: those go by their folders."""
-    each = list({run.folder.resolve(): run for run in runs}.values())
+    """The runs, each training once, however many copies of its folder there are (a published one, say).
+
+    Several trainings may have one id, for it leaves the engine out: those go by their folders.
+    """
+    first: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        first.setdefault(_training(run.record), run)
+    each = list(first.values())
     several = {run_id for run_id, count in Counter(run.id for run in each).items() if count > 1}
     return [_called_by_folder(run) if run.id in several else run for run in each]
+
+
+def _training(record: RunRecord) -> tuple[str, ...]:
+    """What a copy of a run shares with it, and another training with the same id does not."""
+    found = record.result.top1 if record.result else None
+    return (record.run_id, record.created, str(record.finished), str(sorted(record.engine.items())), str(found))
 
 
 def _called_by_folder(run: Run) -> Run:
