@@ -20,6 +20,7 @@ from tench.comparison import (
     as_rich,
     compare,
     compare_pair,
+    compare_pairs,
     duration,
     holm,
     mcnemar_exact,
@@ -390,8 +391,12 @@ def test_pictures_never_seen_in_pretraining(tmp_path: Path) -> None:
     assert "2 pictures never seen in pretraining" in pair.sentence
     own = run_of(tmp_path, "own", "1111")
     assert compare_pair(a, own, among="unseen").n == 2, "a network that was not pretrained saw none of its test pictures"
+    own2 = run_of(tmp_path, "own2", "1111")
+    of_all = {frozenset((pair.a, pair.b)): pair.among for pair in compare_pairs([a, own, own2], among="unseen")}
+    assert of_all[frozenset((own.id, own2.id))] == "test", "of two that were not pretrained, test pictures are not called unseen ones"
+    assert set(of_all.values()) == {"test", "unseen"}
     with pytest.raises(UsageError, match="None of own-s0, own2-s0 was pretrained"):
-        compare_pair(own, run_of(tmp_path, "own2", "1111"), among="unseen")
+        compare_pair(own, own2, among="unseen")
     with pytest.raises(UsageError, match="not known"):
         compare_pair(a, run_of(tmp_path, "timm", "1111", **pretrained), among="unseen")
 

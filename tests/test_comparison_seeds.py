@@ -54,6 +54,16 @@ def test_verdicts(differences: tuple[float, ...], claimed: int | None, verdict: 
         assert f"could have shown a gap of {100 * found.half_width:.2f} points" in found.sentence
 
 
+@pytest.mark.parametrize("differences", [(0.05, 0.06, 0.055), (0.05, -0.06, 0.03)])
+def test_a_finding_reads_the_same_whichever_arm_is_named_first(differences: tuple[float, ...]) -> None:
+    a = {seed: 0.5 + difference for seed, difference in enumerate(differences)}
+    b = dict.fromkeys(range(3), 0.5)
+    found, turned = compare_seeds(a, b, "A", "B"), compare_seeds(b, a, "B", "A")
+    assert found.sentence == turned.sentence
+    assert "A is " in turned.sentence
+    assert f"{100 * found.low:+.2f} to {100 * found.high:+.2f} points, paired by seed" in turned.sentence
+
+
 def test_one_seed_says_nothing_of_recipes() -> None:
     with pytest.raises(UsageError, match="at least two"):
         compare_seeds({0: 0.5}, {0: 0.6, 1: 0.5}, "A", "B")
@@ -158,7 +168,10 @@ def test_among_what_no_pretraining_saw_arms_are_compared_on_that(tmp_path: Path)
     pretrained = {"network": {"weights_sha256": "a" * 64}, "unseen": "1" * 4 + "0" * 16}
     runs = [seeded(tmp_path, "A", 15, seed, scores={"unseen": score(2 + seed, 4)}, **pretrained) for seed in (0, 1)]
     runs += [seeded(tmp_path, "B", 5, seed, scores={"unseen": score(2 + seed, 4)}, unseen="1" * 4 + "0" * 16) for seed in (0, 1)]
-    assert [arms.mean for arms in compare(runs, "unseen").arms] == [0]
+    found = compare(runs, "unseen")
+    assert [arms.mean for arms in found.arms] == [0]
+    assert "is of pictures that no pretraining of the two compared saw" in " ".join(found.table.warnings)
+    assert "no pretraining" not in " ".join(compare(runs).table.warnings)
     assert [arms.mean for arms in compare(runs).arms] == pytest.approx([0.5])
 
 

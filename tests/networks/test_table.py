@@ -299,3 +299,19 @@ def test_every_block_and_error_of_the_guide_page_is_true() -> None:
     assert (by_hand.parameters, by_hand.macs) == (short.parameters, short.macs)
     for kind in kinds.KINDS:
         assert f"`{kind}" in page or f"**{kind}**" in page
+
+
+@pytest.mark.parametrize(
+    ("rows", "after"),
+    [
+        ("Dropout, 0.3\nConv, 3x3, 8", True),
+        ("Conv, 3x3, 8\nDropout, 0.3", False),
+        ("Dropout, 0.3\nConv, 3x3, 8, norm=none", False),
+        ("Dropout, 0.3\nConv, 3x3, 8, norm=none\nResidual:\n    Conv, 3x3, 8", True),
+        ("Residual:\n    Conv, 3x3, 3\n    Dropout, 0.3\nBatchNorm", True),
+        ("Conv, 3x3, 8", False),
+    ],
+)
+def test_batch_norm_after_dropout_is_known(rows: str, after: bool) -> None:
+    table = parse(f"ImageInput, 8x8\n{rows}\nGlobalAvgPool\nFullyConnected, 4\nSoftMax\nClassOutput, 4\n")
+    assert table.norm_after_dropout == after

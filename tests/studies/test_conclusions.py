@@ -9,7 +9,7 @@ from test_study import ENGINE, Told
 
 from tench.config import Study, load_study
 from tench.data.sources import open_source
-from tench.errors import ConfigError
+from tench.errors import ConfigError, UsageError
 from tench.evaluation import result
 from tench.records import Predictions, Run
 from tench.studies.conclusions import findings
@@ -92,6 +92,32 @@ def test_a_run_that_was_cut_off_counts_in_no_verdict(study: Study, outcome: Outc
     assert not first.wants_more_seeds, "more epochs come first"
 
 
+def changed(run: Run, **engine: str) -> Run:
+    """The run computed in another way; or, where none is named, trained with another option than its row's own."""
+    options = {} if engine else {"drop_period": 7}
+    new = {"engine": run.record.engine | engine, "options": run.record.options | options}
+    return Run(run.folder, run.record.model_copy(update=new))
+
+
+def test_runs_of_two_designs_of_a_row_are_never_mixed(study: Study, outcome: Outcome) -> None:
+    """A row keeps its name when its design is changed, and its runs of before may lie beside those of now."""
+    a0, a1, b0, b1 = (scored(run, 80, 100) for run in outcome.runs)
+    for runs in ([a0, a1, changed(a0), b0, b1], [a0, changed(a1), b0, b1], [a0, a1, a1, b0, b1]):
+        first, _ = findings(study, runs)
+        assert (first.verdict, first.mixed) == ("not tested", ("A",))
+        assert "The runs of A differ in more than their seed; name those of one design." in first.sentence
+        assert not first.wants_more_seeds, "fewer runs come first"
+
+
+def test_where_a_study_went_on_in_another_precision_it_is_said(study: Study, outcome: Outcome) -> None:
+    a0, a1, b0, b1 = (scored(run, 80, 100) for run in outcome.runs)
+    said = "Products were of bfloat16 numbers in some of these trainings, of float32 in others."
+    first, _ = findings(study, [a0, changed(a1, precision="bfloat16"), b0, b1])
+    assert first.comparison is not None
+    assert said in first.sentence
+    assert said not in findings(study, [a0, a1, b0, b1])[0].sentence
+
+
 def test_a_claim_that_turns_out_the_other_way_is_contradicted(study: Study, outcome: Outcome) -> None:
     a0, a1, b0, b1 = outcome.runs
     found, _ = findings(study, [scored(a0, 70, 100), scored(a1, 71, 100), scored(b0, 80, 100), scored(b1, 82, 100)])
@@ -136,8 +162,9 @@ def test_a_conclusion_about_no_row_is_refused(study: Study) -> None:
 def test_the_built_in_conclusions_change_one_thing_each() -> None:
     found = load_study("conclusions")
     rows = {row.name: row.model_dump(exclude={"name"}) for row in found.rows}
-    assert len(found.conclusions) == 10
+    assert len(found.conclusions) == 11
     one_thing = {
+        "a": {"network", "method", "options"},  # the claim as it stands, which the next two take apart
         "b": {"options"},
         "c": {"options"},
         "d": {"replace"},
@@ -182,3 +209,16 @@ def test_a_row_can_fine_tune_with_the_studys_options_and_size(tiny_folder: Path,
     assert entry.kind == "transfer"
     assert entry.steps
     assert (entry.plan.px, entry.plan.options.learn_rate, entry.plan.recipe.name) == (48, 0.004, "small")
+
+
+def test_runs_published_before_are_not_lost_from_the_table(study: Study, outcome: Outcome, tmp_path: Path) -> None:
+    """Another command for the same folder, other pictures for one, would leave the records there and a table that knows nothing of them."""
+    publish(outcome, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    less = Outcome(study, outcome.runs[:1], ())
+    with pytest.raises(UsageError, match="has 4 runs, 3 of which this study, as it was asked for now, does not have"):
+        publish(less, tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    publish(less, tmp_path / "more")
+    publish(outcome, tmp_path / "more")
+    assert len(list((tmp_path / "more" / "runs").iterdir())) == 4, "more runs may be added"

@@ -60,3 +60,17 @@ def test_options_that_cannot_act_within_the_epochs_are_named(tiny_net: Path, tin
     told = Told()
     run_study(tiny_study(tiny_net, rows[1]), open_source(tiny_folder), tmp_path, ENGINE, watcher=told)
     assert told.said[0] == "Within 2 epochs patience 2, drop_period 2 cannot act: b."
+
+
+def test_seeds_in_another_precision_than_those_before_are_said_before_they_cost_anything(
+    tiny_net: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    study, source = tiny_study(tiny_net, 'name = "a"', 'name = "b"'), open_source(tiny_folder)
+    run_study(study, source, tmp_path, ENGINE, Choices(rows=("a",)))
+    (run,) = list_runs(tmp_path).runs
+    run.update(engine=run.record.engine | {"precision": "bfloat16"})
+    said = "another precision than the finished ones of a (bfloat16)"
+    for rows, seeds, expected in ((("a",), (0,), False), (("b",), (0,), False), (("a", "b"), (0, 1), True)):
+        told = Told()
+        run_study(study, source, tmp_path, ENGINE, Choices(rows=rows, seeds=seeds), watcher=told)
+        assert any(said in text for text in told.said) == expected, (rows, seeds)

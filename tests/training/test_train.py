@@ -305,6 +305,13 @@ def test_r2018b_keeps_the_last_weights_and_stops_on_its_test_pictures(plan_of: A
     assert any(difference.startswith("result is last") for difference in run.record.rule_differences)
 
 
+def test_batch_norm_after_dropout_is_said_of_the_run(plan_of: Any, tmp_path: Path) -> None:
+    thinned = TINY_TABLE.replace("MaxPool", "Dropout, 0.3\nMaxPool", 1)
+    note = "batch norm after dropout: its statistics are of thinned values"
+    assert note in train(plan_of(net=from_table(parse(thinned)), epochs=1), tmp_path).record.notes
+    assert note not in train(plan_of(epochs=1), tmp_path).record.notes
+
+
 def test_per_pixel_mean_is_the_mean_picture_of_the_fit_pictures(plan_of: Any) -> None:
     prepared = prepare(plan_of("r2018b"))
     expected = prepared.feed.pixels[prepared.roles.fit].astype(np.float64).mean(0)

@@ -111,7 +111,7 @@ def _pair(run_a: Run, run_b: Run, among: Among, rows: Callable[[Run], Prediction
         only_b=test.only_b,
         p=test.p,
         p_holm=test.p,
-        among=among,
+        among="test" if a.unseen is None and b.unseen is None else among,  # of two that were not pretrained all is new to both
         low=low,
         high=high,
         remarks=tuple(_remarks(run_a, run_b, len(names), max(len(a.names), len(b.names)))),

@@ -66,8 +66,9 @@ class ArmsComparison:
 
     @property
     def sentence(self) -> str:
-        """The finding in words: of recipes, over seeds."""
-        interval = f"95 % interval of the mean difference {_points(self.low)} to {_points(self.high)} points, paired by seed"
+        """The finding in words: of recipes, over seeds; its interval is of the higher arm less the lower, as the words put it."""
+        low, high = (-self.high, -self.low) if round(self.mean, 4) < 0 else (self.low, self.high)
+        interval = f"95 % interval of the mean difference {_points(low)} to {_points(high)} points, paired by seed"
         chance = f"sign-flip test p {self.p_sign_flip:.2g}, which {len(self.seeds)} seeds cannot bring below {self.least_p:.2g}"
         return f"{self._opening}: over {_seeds(self.seeds)} {self._difference} ({interval}; {chance}).{self._closing}"
 

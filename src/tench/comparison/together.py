@@ -13,6 +13,11 @@ from tench.comparison.ties import with_ties
 from tench.errors import UsageError
 from tench.records import Run
 
+_UNSEEN_SAID = (
+    "Top-1 above is of all test pictures; what is tied, and every comparison below, "
+    "is of pictures that no pretraining of the two compared saw."
+)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -34,5 +39,6 @@ def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
         raise UsageError("A comparison needs at least two different runs; `tench runs` lists them.")
     pairs, arms = compare_pairs(different, among), arms_of([run for run in different if run.record.result])
     table = with_ties(results_table(different), pairs)
-    table = with_selection(replace(table, warnings=(*table.warnings, *uncompared(arms))), different)
+    said = (*table.warnings, *uncompared(arms), *([_UNSEEN_SAID] if among == "unseen" else []))
+    table = with_selection(replace(table, warnings=said), different)
     return Comparison(with_report(table, different), pairs, compare_arms(arms, among))

@@ -10,7 +10,7 @@ from typing import NoReturn
 from tench.config import builtin_names
 from tench.errors import NotFoundError, TableError
 from tench.networks.facts import LayerFacts, layer_facts
-from tench.networks.layers import Block, ClassOutput, Dropout, FullyConnected, ImageInput, Scale, SoftMax
+from tench.networks.layers import BatchNorm, Block, ClassOutput, Dropout, FullyConnected, ImageInput, Scale, SoftMax
 from tench.networks.reader import read_header, read_lines, read_rows
 from tench.networks.rows import Row, named, place
 
@@ -96,6 +96,14 @@ class Table:
         whole = next(i for i, facts in enumerate(top) if facts.kind in ("FullyConnected", "GlobalAvgPool", "GlobalMaxPool"))
         return top[whole - 1].receptive_field_px
 
+    @property
+    def norm_after_dropout(self) -> bool:
+        """Whether a batch norm comes after a dropout: its statistics, collected in training, are then of thinned values, whose variances
+        are larger than those it meets afterwards (Li et al. 2019, "variance shift", CVPR)."""
+        rows = [*_flat(self.rows)]
+        first = next((i for i, row in enumerate(rows) if isinstance(row, Dropout)), len(rows))
+        return any(isinstance(row, BatchNorm) or getattr(row, "norm", "none") == "batch" for row in rows[first:])
+
     def resized(self, px: int) -> "Table":
         """The same rows for pictures of `px` x `px`. Raises TableError where they do not fit."""
         return replace(self, rows=(replace(self.input, size_px=(px, px)), *self.rows[1:]))
@@ -151,6 +159,13 @@ class Table:
             seen.add(name)
             if isinstance(row, Block):
                 self._check_names(row.rows)
+
+
+def _flat(rows: Sequence[Row]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        if isinstance(row, Block):
+            yield from _flat(row.rows)
 
 
 def _settled(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -66,11 +66,14 @@ def conclusions(material: Material, words: Words) -> Iterator[Tested]:
 
 
 def _tested(one: Finding, words: Words) -> Tested:
-    names = {"better": one.conclusion.better, "worse": one.conclusion.worse}
     if one.comparison:
         found = finding(one.comparison, words)
+    elif one.cut_off:
+        found = words("verdicts.cut_off", names=", ".join(one.cut_off))
+    elif one.mixed:
+        found = words("verdicts.mixed", names=", ".join(one.mixed))
     else:
-        found = words("verdicts.cut_off", names=", ".join(one.cut_off)) if one.cut_off else words("verdicts.not_tested", **names)
+        found = words("verdicts.not_tested", better=one.conclusion.better, worse=one.conclusion.worse)
     remarks = re.split(r"(?<=\.) ", one.note) if one.comparison and one.note else []
     claim = words.said("claims", one.conclusion.claim)
     return Tested(one.conclusion.name, claim, found, tuple(words.said("remarks", remark) for remark in remarks))

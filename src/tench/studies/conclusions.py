@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tench.comparison.notes import cut_off
+from tench.comparison.results import by_arm
 from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected, wants_more_seeds
 from tench.config import Conclusion, Study
 from tench.records import Run
@@ -20,6 +21,8 @@ class Finding:
     """What keeps the comparison from being made, or from being fair."""
     cut_off: tuple[str, ...] = ()
     """Rows that used up the epochs they were allowed before their patience had ended them: they count in no verdict."""
+    mixed: tuple[str, ...] = ()
+    """Rows whose runs differ in more than their seed, so that there is no telling which of them the claim is about."""
 
     @property
     def verdict(self) -> str:
@@ -29,8 +32,8 @@ class Finding:
     @property
     def wants_more_seeds(self) -> bool:
         """Whether the interval is still wider than one point either way: a rule that does not look at what was found."""
-        if self.cut_off:
-            return False  # more epochs come first
+        if self.cut_off or self.mixed:
+            return False  # more epochs come first, or fewer runs
         return self.comparison is None or wants_more_seeds(self.comparison.half_width)
 
     @property
@@ -57,7 +60,12 @@ def findings(study: Study, runs: Sequence[Run]) -> tuple[Finding, ...]:
 
 
 def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Finding:
-    arms = [_scored(study, row, runs) for row in (conclusion.better, conclusion.worse)]
+    rows = (conclusion.better, conclusion.worse)
+    arms = [_scored(study, row, runs) for row in rows]
+    if mixed := tuple(row for row, arm in zip(rows, arms, strict=True) if _mixed(arm)):
+        return Finding(
+            conclusion, None, f"The runs of {', '.join(mixed)} differ in more than their seed; name those of one design.", mixed=mixed
+        )
     if cut := tuple(dict.fromkeys(str(run.record.row) for arm in arms for run in arm if cut_off(run.record))):
         return Finding(conclusion, None, f"{', '.join(cut)} used up the epochs allowed (--epochs) before patience ended it.", cut)
     better, worse = ({run.record.seed: run for run in arm} for arm in arms)
@@ -74,6 +82,15 @@ def _finding(conclusion: Conclusion, study: Study, runs: Sequence[Run]) -> Findi
 
 def _scored(study: Study, row: str, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.record.study == study.name and run.record.row == row and run.record.result is not None]
+
+
+def _mixed(arm: Sequence[Run]) -> bool:
+    """Whether runs of a row, which a study may have had in another design before, are not one recipe's, a run for each seed.
+
+    The precision of products may differ, as it does where a study goes on on another machine.
+    """
+    designs = by_arm(run.record.model_copy(update={"engine": {}}) for run in arm)
+    return len(designs) > 1 or len({run.record.seed for run in arm}) < len(arm)
 
 
 def _top1(run: Run) -> float:
@@ -107,6 +124,8 @@ def _remarks(runs: Sequence[Run]) -> Iterable[str]:
         yield "The rows were trained on different pictures."
     if len({(run.record.data.n_test, run.record.network.input_px) for run in runs}) > 1:
         yield "The rows were trained at different sizes, or scored on different numbers of pictures."
+    if len({run.record.engine.get("precision", "float32") for run in runs}) > 1:
+        yield "Products were of bfloat16 numbers in some of these trainings, of float32 in others."
     if any(run.record.rules.get("select_from") == "test" for run in runs):
         yield "These rows were stopped on their test pictures."
     if _unseen_counts(runs):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tench.comparison import as_csv, as_json, as_markdown
+from tench.errors import UsageError
 from tench.records import Run, make_folder, write_bytes_atomically, write_json_atomically
 from tench.records.run import RECORD
 from tench.studies.conclusions import findings
@@ -14,7 +15,11 @@ BESIDE_RECORD = ("history.jsonl", "predictions.npz")
 
 def publish(outcome: Outcome, folder: Path) -> None:
     """Write the table as Markdown, CSV and JSON into `folder`, the verdicts where the study has conclusions,
-    and the small files of every run below `folder/runs`."""
+    and the small files of every run below `folder/runs`.
+
+    Raises UsageError where runs published there before are not among these: the table would be without them.
+    """
+    _refuse_to_lose(outcome, folder)
     make_folder(folder)
     table = outcome.table
     for name, text in (("table.md", as_markdown(table)), ("table.csv", as_csv(table)), ("table.json", as_json(table))):
@@ -22,6 +27,16 @@ def publish(outcome: Outcome, folder: Path) -> None:
     if found := findings(outcome.study, outcome.runs):
         write_json_atomically(folder / "verdicts.json", [finding.as_dict() for finding in found])
     publish_runs(outcome.runs, folder / "runs")
+
+
+def _refuse_to_lose(outcome: Outcome, folder: Path) -> None:
+    there = {record.parent.name for record in (folder / "runs").glob(f"*/{RECORD}")}
+    if lost := sorted(there - {run.id for run in outcome.runs}):
+        raise UsageError(
+            f"{folder} has {len(there)} runs, {len(lost)} of which this study, as it was asked for now, does not have ({lost[0]} for one):"
+            " its table would be without them, so nothing was written there. Ask for their rows, seeds and pictures too, or name another"
+            " folder; what is finished is not run again."
+        )
 
 
 def publish_runs(runs: Sequence[Run], folder: Path) -> None:

@@ -67,6 +67,7 @@ def run_study(
     to_do = [entry for entry in wanted if not entry.finished(before)]
     _refuse_too_large_batches(to_do)
     _say_idle(to_do, watcher)
+    _say_other_precision(wanted, to_do, before, watcher)
     expected = forecast(to_do)
     _say_forecast(to_do, len(wanted), expected, watcher)
     beyond = _beyond_budget(to_do, expected, choices.budget_s if choices else None, watcher)
@@ -197,6 +198,18 @@ def _say_idle(to_do: Sequence[Entry], watcher: Watcher) -> None:
     for (epochs, idle), names in rows.items():
         if idle:
             watcher.say(f"Within {epochs} epochs {idle} cannot act: {', '.join(dict.fromkeys(names))}.")
+
+
+def _say_other_precision(wanted: Sequence[Entry], to_do: Sequence[Entry], before: Sequence[Run], watcher: Watcher) -> None:
+    """A study that goes on on another machine may have seeds of a row in two precisions, which are two recipes to a comparison."""
+    here = {entry.name: entry.plan.engine.precision for entry in to_do if entry.steps}
+    finished = {entry.name: run for entry in wanted if entry.name in here and (run := entry.finished(before))}
+    there = {name: run.record.engine.get("precision", "float32") for name, run in finished.items()}
+    if other := [f"{name} ({there[name]})" for name in there if there[name] != here[name]]:
+        watcher.say(
+            f"Runs to be made are computed in another precision than the finished ones of {', '.join(other)}: `tench compare` takes the two"
+            " for two recipes. On a machine of the same kind as before they would be one."
+        )
 
 
 def _beyond_budget(to_do: Sequence[Entry], expected: Forecast, budget_s: float | None, watcher: Watcher) -> list[Entry]:
