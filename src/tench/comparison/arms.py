@@ -80,8 +80,7 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
 
 def _training(record: RunRecord) -> tuple[str, ...]:
     """What a copy of a run shares with it, and another training with the same id does not."""
-    found = record.result.top1 if record.result else None
-    return (record.run_id, record.created, str(record.finished), str(sorted(record.engine.items())), str(found))
+    return (record.run_id, record.created, str(sorted(record.engine.items())))
 
 
 def _called_by_folder(run: Run) -> Run:

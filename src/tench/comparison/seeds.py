@@ -65,9 +65,14 @@ class ArmsComparison:
         return self.counted_together and self.p_holm >= 1 - CONFIDENCE
 
     @property
+    def higher_less_lower(self) -> tuple[str, str, float, float]:
+        """The arm with the higher mean, the other, and the interval of the first less the second: what words say of the two."""
+        return (self.a, self.b, self.low, self.high) if self.mean >= 0 else (self.b, self.a, -self.high, -self.low)
+
+    @property
     def sentence(self) -> str:
-        """The finding in words: of recipes, over seeds; its interval is of the higher arm less the lower, as the words put it."""
-        low, high = (-self.high, -self.low) if round(self.mean, 4) < 0 else (self.low, self.high)
+        """The finding in words: of recipes, over seeds."""
+        _, _, low, high = self.higher_less_lower
         interval = f"95 % interval of the mean difference {_points(low)} to {_points(high)} points, paired by seed"
         chance = f"sign-flip test p {self.p_sign_flip:.2g}, which {len(self.seeds)} seeds cannot bring below {self.least_p:.2g}"
         return f"{self._opening}: over {_seeds(self.seeds)} {self._difference} ({interval}; {chance}).{self._closing}"
@@ -78,9 +83,9 @@ class ArmsComparison:
 
     @property
     def _difference(self) -> str:
+        higher, lower, _, _ = self.higher_less_lower
         if round(self.mean, 4) == 0:
-            return f"{self.a} and {self.b} are equal on average"
-        higher, lower = (self.a, self.b) if self.mean > 0 else (self.b, self.a)
+            return f"{higher} and {lower} are equal on average"
         return f"{higher} is {100 * abs(self.mean):.2f} points above {lower} on average"
 
     @property

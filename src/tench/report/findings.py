@@ -23,8 +23,7 @@ KEYS = {
 
 def finding(found: ArmsComparison, words: Words) -> str:
     """The verdict on two arms as a sentence; points are of top-1."""
-    higher, lower = (found.a, found.b) if found.mean >= 0 else (found.b, found.a)
-    low, high = (found.low, found.high) if found.mean >= 0 else (-found.high, -found.low)
+    higher, lower, low, high = found.higher_less_lower
     verdict = words(
         f"verdicts.{KEYS[found.verdict]}",
         higher=higher,

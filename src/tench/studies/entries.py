@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,7 @@ class Entry:
         """Whether it is trained step by step, so that it can be interrupted and gone on with."""
         return self.kind == "train" or (self.how is not None and self.how.method == "fine_tune")
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The identity of its run: equal for a run that was finished before."""
         return self.plan.identity(kind=self.kind, transfer=self.how.model_dump(mode="json") if self.how else None)

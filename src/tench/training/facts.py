@@ -89,12 +89,15 @@ def _notes(plan: Plan, parts: Roles) -> list[str]:
     notes = {
         "stopped on its test pictures": plan.rules.select_from == "test",
         "layers reconstructed": plan.network.origin == "reconstructed",
-        "batch norm after dropout: its statistics are of thinned values": plan.network.table is not None
-        and plan.network.table.norm_after_dropout,
+        "batch norm after dropout: its statistics are of thinned values": _norm_after_dropout(plan),
         "none left out: which pictures no pretraining saw is not known": plan.options.leave_unseen_out and parts.unseen is None,
         "none left out: most of what is there to learn from was never seen in pretraining": _too_many_unseen(plan),
     }
     return [note for note, holds in notes.items() if holds]
+
+
+def _norm_after_dropout(plan: Plan) -> bool:
+    return plan.network.table is not None and plan.network.table.norm_after_dropout
 
 
 def _too_many_unseen(plan: Plan) -> bool:
