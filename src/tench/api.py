@@ -158,6 +158,7 @@ def study(
     weights: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    precision: "Precision | None" = None,
     exhibits: bool = True,
     runs: str | Path | None = None,
     watcher: "Watcher | None" = None,
@@ -168,8 +169,9 @@ def study(
 ) -> "Outcome":
     """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
-    Finished runs are found again and not repeated; `seen_hashes` as in `transfer`. `on`: a Ray cluster (`cluster_of`), where several
-    runs go on at a time.
+    Finished runs are found again and not repeated. `precision` as in `train`: given, so that a study that goes on on another machine
+    stays one recipe to a comparison. `seen_hashes` as in `transfer`. `on`: a Ray cluster (`cluster_of`), where several runs go on at
+    a time.
     The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
     """
     from tench.runtime import choose_engine
@@ -178,7 +180,7 @@ def study(
 
     found = study if isinstance(study, Study) else load_study(str(study))
     source = _source(data, skip_bad, seen_hashes)
-    places = (Path(runs or runs_folder()), choose_engine(device, threads))
+    places = (Path(runs or runs_folder()), choose_engine(device, threads, precision))
     cluster = cluster_of(on) if on else None
     return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits, cluster)
 

@@ -91,6 +91,9 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="On the CPU; default: one a core, or what a trial finds faster.")
 ]
+PrecisionOption = Annotated[
+    PrecisionChoice | None, typer.Option("--precision", help="Of products, where the rules leave it open; default: the machine's fastest.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is printed.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 AnywayOption = Annotated[bool, typer.Option("--anyway", help="Go on although memory may not suffice, or something has changed.")]

@@ -16,7 +16,7 @@ from tench.cli.app import (
     FormatOption,
     LayoutChoice,
     Optimizer,
-    PrecisionChoice,
+    PrecisionOption,
     QuietOption,
     RecipeOption,
     SeenHashesOption,
@@ -76,7 +76,7 @@ def train(
     recipe: RecipeOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    precision: Annotated[PrecisionChoice | None, typer.Option("--precision", help="Of products; default: the machine's fastest.")] = None,
+    precision: PrecisionOption = None,
     layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Of memory; default: what a short trial finds faster.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile; default: by the trial.")] = None,
     sync_norm: Annotated[
@@ -228,6 +228,7 @@ def study(
     seen_hashes: SeenHashesOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
     exhibits: ExhibitsOption = True,
     quiet: QuietOption = False,
     anyway: AnywayOption = False,
@@ -258,8 +259,15 @@ def study(
         budget_s=seconds_of(budget) if budget else None,
     )
     watcher = teller(quiet)
-    places: dict[str, Any] = {"weights": weights, "device": device, "threads": threads, "exhibits": exhibits, "on": on}
-    outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **places)
+    how: dict[str, Any] = {
+        "weights": weights,
+        "device": device,
+        "threads": threads,
+        "precision": precision.value if precision else None,
+        "exhibits": exhibits,
+        "on": on,
+    }
+    outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **how)
     _print_table(outcome.table, format)
     if format is Format.text and found.description and choices.recipe in (None, found.recipe):
         typer.echo(" ".join(found.description.split()))
