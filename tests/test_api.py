@@ -9,6 +9,7 @@ import pytest
 
 import tench
 from tench.errors import ConfigError, NotFoundError
+from tench.studies.entries import Choices
 
 
 def test_all_is_what_was_promised() -> None:
@@ -63,6 +64,8 @@ def test_wrong_arguments_raise_tenchs_own_exceptions(tiny_folder: Path, tmp_path
         tench.train("network_84_8153", tiny_folder, epoch=3)
     with pytest.raises(ConfigError, match="computes in float32 throughout"):
         tench.train("network_84_8153", tiny_folder, recipe="r2018b", precision="bfloat16")
+    with pytest.raises(ConfigError, match="computes in float32 throughout"):
+        tench.study("study", tiny_folder, choices=Choices(recipe="r2018b"), precision="bfloat16")
     with pytest.raises(ConfigError, match="fine-tune the whole network"):
         tench.transfer("googlenet", tiny_folder, learn_rate=0.1)
     with pytest.raises(ConfigError, match="take 'test' or 'unseen'"):

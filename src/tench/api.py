@@ -66,13 +66,12 @@ def train(
     """
     from tench.networks.reference import network as found
     from tench.runtime import choose_engine
-    from tench.training.plan import Plan
+    from tench.training.plan import Plan, refuse_idle_precision
     from tench.training.train import train as carry_out
 
     chosen = load_recipe(recipe or recipe_of(str(network)))
     resolved = chosen.resolve(options)
-    if precision == "bfloat16" and chosen.rules.arithmetic == "single":
-        raise ConfigError(f"The recipe {chosen.name} computes in float32 throughout (arithmetic 'single'); leave precision out.")
+    refuse_idle_precision(precision, [chosen])
     plan = Plan(found(network), _source(data, skip_bad), chosen, resolved, choose_engine(device, threads, precision))
     run = carry_out(plan, Path(runs or runs_folder()), watcher, anyway, layout=layout, compiled=compiled, threads=threads)
     return _exhibited(run, plan, exhibits, watcher)
@@ -169,16 +168,18 @@ def study(
 ) -> "Outcome":
     """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
-    Finished runs are found again and not repeated. `precision` as in `train`: given, so that a study that goes on on another machine
-    stays one recipe to a comparison. `seen_hashes` as in `transfer`. `on`: a Ray cluster (`cluster_of`), where several runs go on at
-    a time.
+    Finished runs are found again and not repeated. `precision` as in `train`, for the rows whose rules leave it open; `seen_hashes` as
+    in `transfer`. `on`: a Ray cluster (`cluster_of`), where several runs go on at a time.
     The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
     """
     from tench.runtime import choose_engine
     from tench.studies.cluster import cluster_of
+    from tench.studies.entries import Choices, trained_by
     from tench.studies.run import run_study
+    from tench.training.plan import refuse_idle_precision
 
     found = study if isinstance(study, Study) else load_study(str(study))
+    refuse_idle_precision(precision, trained_by(found, choices or Choices()))
     source = _source(data, skip_bad, seen_hashes)
     places = (Path(runs or runs_folder()), choose_engine(device, threads, precision))
     cluster = cluster_of(on) if on else None

@@ -163,9 +163,8 @@ def test_a_node_that_is_cut_off_costs_nothing_and_is_of_use_when_it_is_back(
             return subprocess.Popen(node.command(*join, f"--node-ip-address={node.address}"), env=env, stdout=file, stderr=file)
 
         def alive() -> set[str]:
-            answer = (
-                tmp_path / "alive.json"
-            )  # a file of its own: what Ray has to say of lost nodes stands before and behind what is printed
+            # A file of its own: what Ray has to say of lost nodes stands before and behind what is printed.
+            answer = tmp_path / "alive.json"
             answer.unlink(missing_ok=True)
             ask = "import json, pathlib, ray, sys; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
             ask += "pathlib.Path(sys.argv[1]).write_text(json.dumps([node['NodeManagerAddress'] for node in ray.nodes() if node['Alive']]))"

