@@ -217,6 +217,11 @@ def test_the_lead_says_that_the_best_had_seen_most_of_the_pictures(tmp_path: Pat
     of = {"correct": 50, "n": 55, "top1": 50 / 55, "low": 0.8, "high": 0.96}
     seen, unseen = Score(**of), Score(**of | {"correct": 4, "n": 5, "top1": 0.8})
     best.update(result=best.record.result.model_copy(update={"seen": seen, "unseen": unseen}))
+    second = made_run(runs, "pretrained", skill=0.95, seed=1)
+    assert second.record.result
+    second.update(
+        result=second.record.result.model_copy(update={"seen": seen, "unseen": Score(**of | {"correct": 5, "n": 5, "top1": 1.0})})
+    )
     assert "<strong>Most of these pictures pretrained had seen in its pretraining.</strong>" in lead()
-    assert "Of the 5 that no pretraining saw it is right on 80.00 %. The best of those that had not seen them is own, right on" in lead()
+    assert "Of the 5 that no pretraining saw it is right on 90.00 %. The best of those that had not seen them is own, right on" in lead()
     assert "Najlepszą spośród tych, które ich nie widziały, jest own" in lead("pl")

@@ -87,3 +87,17 @@ def test_of_several_seeds_each_is_a_dot_on_the_bar() -> None:
         for axis in figure.axes:
             dots = [list(line.get_ydata()) for line in axis.lines if line.get_marker() == "."]
             assert dots == [[], [78.0, 79.0, 83.0]]
+
+
+@pytest.mark.parametrize(("name", "columns"), [("own {}", 3), ("network_84_8153 by a recipe of its own, {}", 2), ("x" * 60 + "{}", 1)])
+@pytest.mark.filterwarnings("error")  # of axes that collapsed under their legend
+def test_many_networks_with_long_names_leave_the_axes_room(name: str, columns: int) -> None:
+    costs = {"macs": 1e6, "parameters": 1e6, "train_s": 60.0}
+    points = [Point(name.format(n), 0.5 + n / 100, 0.4, 0.9, costs, (0.5 + n / 100, 0.4, 0.9)) for n in range(10, 40)]
+    for drawn in (cost_figure, reported_figure):
+        figure = drawn(points, Words("en"))
+        figure.draw_without_rendering()
+        for axis in figure.axes:
+            assert axis.get_window_extent().height / figure.dpi > 1.5  # inches
+        (legend,) = figure.legends
+        assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) == columns

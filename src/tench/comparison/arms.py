@@ -48,6 +48,12 @@ class Arm:
         return fmean(run.record.result.top1 for run in self.runs if run.record.result)
 
     @property
+    def unseen_top1(self) -> float | None:
+        """The same on the pictures that no pretraining saw; None where it was not scored on such."""
+        shares = self.shares("unseen").values()
+        return fmean(shares) if shares else None
+
+    @property
     def repeats_seeds(self) -> bool:
         """Whether it has two runs of one seed, so that seeds cannot be paired."""
         return len({run.record.seed for run in self.runs}) < len(self.runs)

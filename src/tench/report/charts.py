@@ -24,8 +24,8 @@ LEAST_SPAN = 4.0
 """Of an axis of costs, from end to end, so that it holds some round values."""
 TICKS_APART = 0.26
 """At least, as a share of an axis of costs."""
-LONG_NAME = 36
-"""Characters, beyond which the names of a legend stand one below the other."""
+LEGEND_CHARACTERS = 108
+"""Of names, beside each other in one line of a legend."""
 COSTS = ("macs", "parameters", "train_s")
 
 
@@ -48,7 +48,7 @@ class Point:
 
 def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
     """Accuracy against multiply-adds, parameters and time, one panel each, with one legend."""
-    rows = -(-len(points) // 3)
+    columns, rows = _legend_shape(points)
     figure, axes = new_figure(7.6, 2.7 + 0.17 * rows, 3)
     for axis, cost in zip(axes, COSTS, strict=True):
         for i, point in enumerate(points):
@@ -62,19 +62,25 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
         axis.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.5)
         axis.sharey(axes[0])
     axes[0].set_ylabel(words("cost.accuracy"))
-    _legend(figure, axes[0], points)
+    _legend(figure, axes[0], columns)
     return figure
 
 
-def _legend(figure: "Figure", axis: "Axes", points: Sequence[Point]) -> None:
-    """The names of `points` below the axes."""
-    columns = 1 if any(len(point.name) > LONG_NAME for point in points) else min(3, len(points))
+def _legend_shape(points: Sequence[Point]) -> tuple[int, int]:
+    """(columns, rows) for the names of `points`: at most three beside each other, fewer where they are long."""
+    longest = max(len(point.name) for point in points)
+    columns = max(1, min(3, len(points), LEGEND_CHARACTERS // max(longest, 1)))
+    return columns, -(-len(points) // columns)
+
+
+def _legend(figure: "Figure", axis: "Axes", columns: int) -> None:
+    """The names of what `axis` shows, below all axes."""
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=columns, fontsize=8)
 
 
 def reported_figure(points: Sequence[Point], words: Words) -> "Figure":
     """Accuracy found against accuracy reported, with the line on which they are equal; hollow where it does not count."""
-    rows = -(-len(points) // 3)
+    columns, rows = _legend_shape(points)
     figure, (axis,) = new_figure(7.6, 4.2 + 0.17 * rows, 1)
     for i, point in enumerate(points):
         assert point.reported is not None
@@ -89,7 +95,7 @@ def reported_figure(points: Sequence[Point], words: Words) -> "Figure":
     for numbers in (axis.xaxis, axis.yaxis):
         decimals(numbers, words.lang)
     axis.grid(color=MUTED, alpha=0.25, linewidth=0.5)
-    _legend(figure, axis, points)
+    _legend(figure, axis, columns)
     return figure
 
 
