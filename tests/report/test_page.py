@@ -204,7 +204,7 @@ def test_another_language_is_refused(runs: Path, tmp_path: Path) -> None:
 def test_the_lead_says_that_the_best_had_seen_most_of_the_pictures(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     best = made_run(runs, "pretrained", skill=0.95)
-    made_run(runs, "own", skill=0.6)
+    own = made_run(runs, "own", skill=0.6)
 
     def lead(lang: str = "en") -> str:
         write_report([], tmp_path / "page.html", lang, folder=runs)
@@ -225,3 +225,29 @@ def test_the_lead_says_that_the_best_had_seen_most_of_the_pictures(tmp_path: Pat
     assert "<strong>Most of these pictures pretrained had seen in its pretraining.</strong>" in lead()
     assert "Of the 5 that no pretraining saw it is right on 90.00 %. The best of those that had not seen them is own, right on" in lead()
     assert "Najlepszą spośród tych, które ich nie widziały, jest own" in lead("pl")
+    assert "Of the same" not in lead()
+    for run, correct in ((own, 3), (made_run(runs, "own", skill=0.6, seed=1), 2)):
+        assert run.record.result
+        run.update(result=run.record.result.model_copy(update={"unseen": Score(**of | {"correct": correct, "n": 5, "top1": correct / 5})}))
+    assert re.search(r"is own, right on \d\d\.\d\d % of all\. Of the same 5 it is right on 50\.00 %\.", lead())
+    assert "Na tych samych obrazach (5) ma 50,00 %." in lead("pl")
+
+
+def test_recipes_compared_on_pictures_that_one_had_seen_say_so(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    def said() -> str:
+        write_report([], tmp_path / "page.html", "en", folder=runs)
+        return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    pretrained = [made_run(runs, "pretrained", skill=0.95, seed=seed) for seed in (0, 1)]
+    for seed in (0, 1):
+        made_run(runs, "own", skill=0.6, seed=seed)
+    sentence = "most of which pretrained had seen in pretraining: a lead in this list is not one on new pictures"
+    assert sentence not in said()
+    for run in pretrained:
+        assert run.record.result
+        seen = Score(correct=50, n=55, top1=50 / 55, low=0.8, high=0.96)
+        unseen = Score(correct=4, n=5, top1=0.8, low=0.4, high=0.96)
+        run.update(result=run.record.result.model_copy(update={"seen": seen, "unseen": unseen}))
+    assert sentence in said()

@@ -49,9 +49,9 @@ class Arm:
 
     @property
     def unseen_top1(self) -> float | None:
-        """The same on the pictures that no pretraining saw; None where it was not scored on such."""
-        shares = self.shares("unseen").values()
-        return fmean(shares) if shares else None
+        """The same on the pictures that no pretraining saw; None where one of its runs was not scored on such."""
+        found = [run.record.result.unseen.top1 for run in self.runs if run.record.result and run.record.result.unseen]
+        return fmean(found) if len(found) == len(self.runs) else None
 
     @property
     def repeats_seeds(self) -> bool:

@@ -24,7 +24,7 @@ LEAST_SPAN = 4.0
 """Of an axis of costs, from end to end, so that it holds some round values."""
 TICKS_APART = 0.26
 """At least, as a share of an axis of costs."""
-LEGEND_CHARACTERS = 108
+LEGEND_CHARACTERS = 100
 """Of names, beside each other in one line of a legend."""
 COSTS = ("macs", "parameters", "train_s")
 
@@ -68,7 +68,7 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
 
 def _legend_shape(points: Sequence[Point]) -> tuple[int, int]:
     """(columns, rows) for the names of `points`: at most three beside each other, fewer where they are long."""
-    longest = max(len(point.name) for point in points)
+    longest = max((len(point.name) for point in points), default=1)
     columns = max(1, min(3, len(points), LEGEND_CHARACTERS // max(longest, 1)))
     return columns, -(-len(points) // columns)
 

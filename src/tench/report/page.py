@@ -60,6 +60,10 @@ def html_page(material: Material, asked: Asked, made: date) -> str:
     )
 
 
+def _is_compared(arm: Arm, material: Material) -> bool:
+    return any(arm.name in (found.a, found.b) for found in material.across_seeds)
+
+
 def _template(name: str) -> str:
     return resources.files("tench").joinpath("report", "templates", name).read_text(encoding="utf-8")
 
@@ -95,6 +99,7 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "guide": guide(material, asked.lang, asked.photographs),
         "conclusions": list(conclusions(material, words)),
         "across": [finding(found, words) for found in material.across_seeds],
+        "across_seen": [arm.name for arm in material.arms if mostly_seen(arm.record) and _is_compared(arm, material)],
         "uncompared": [words.said("warnings", warning) for warning in uncompared(material.arms)],
         "pairs": pair_lines(material, words),
         "picks": list(picks(material, words)),
