@@ -1,7 +1,8 @@
 """ "How it works": the study's chapter 3 as a guide. It draws arrays that `tench.explain.guide` computed, and adds the words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,25 @@ def guide_sections(arrays: Mapping[str, NDArray[Any]] | None, lang: str, photogr
     `arrays`: what `tench.records.guide.read_guide_arrays` gives for the runs' folder. Where it is None, or where no `photographs` may
     be shown, the figures are those of a demo picture, and the first section says so. Raises ConfigError for another language.
     """
-    shown = arrays if arrays is not None and photographs else demo_arrays()
+    if arrays is None or not photographs:
+        return list(_of_the_demo_picture(lang))
+    return list(_drawn(arrays, lang, "data"))
+
+
+@cache
+def _of_the_demo_picture(lang: str) -> tuple[Section, ...]:
+    """Drawn once a process, for it is the same on every page, and its charts take longer than most others together."""
+    return tuple(_drawn(demo_arrays(), lang, "demo"))
+
+
+def _drawn(arrays: Mapping[str, NDArray[Any]], lang: str, source: str) -> Iterator[Section]:
+    """All sections; the first says of what picture they are, by the text of that `source`."""
     texts = guide_texts(lang)
-    sections = list[Section]()
-    for key, draw in _SECTIONS.items():
-        parts = draw(_Guide(shown, texts[key], lang))
-        if not sections:
-            parts = (*parts, paragraphs([f"<em>{texts['source']['demo' if shown is not arrays else 'data']}</em>"]))
-        sections.append(Section(key, texts[key]["title"], parts))
-    return sections
+    for place, (key, draw) in enumerate(_SECTIONS.items()):
+        parts = draw(_Guide(arrays, texts[key], lang))
+        if place == 0:
+            parts = (*parts, paragraphs([f"<em>{texts['source'][source]}</em>"]))
+        yield Section(key, texts[key]["title"], parts)
 
 
 def demo_arrays() -> dict[str, NDArray[Any]]:
