@@ -231,6 +231,10 @@ def test_the_lead_says_that_the_best_had_seen_most_of_the_pictures(tmp_path: Pat
         run.update(result=run.record.result.model_copy(update={"unseen": Score(**of | {"correct": correct, "n": 5, "top1": correct / 5})}))
     assert re.search(r"is own, right on \d\d\.\d\d % of all\. Of the same 5 it is right on 50\.00 %\.", lead())
     assert "Na tych samych obrazach (5) ma 50,00 %." in lead("pl")
+    assert own.record.result
+    assert own.record.result.unseen
+    own.update(result=own.record.result.model_copy(update={"unseen": own.record.result.unseen.model_copy(update={"n": 4})}))
+    assert "Of the same" not in lead()
 
 
 def test_recipes_compared_on_pictures_that_one_had_seen_say_so(tmp_path: Path) -> None:

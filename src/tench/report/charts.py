@@ -68,8 +68,8 @@ def cost_figure(points: Sequence[Point], words: Words) -> "Figure":
 
 def _legend_shape(points: Sequence[Point]) -> tuple[int, int]:
     """(columns, rows) for the names of `points`: at most three beside each other, fewer where they are long."""
-    longest = max((len(point.name) for point in points), default=1)
-    columns = max(1, min(3, len(points), LEGEND_CHARACTERS // max(longest, 1)))
+    longest = max((1, *(len(point.name) for point in points)))
+    columns = max(1, min(3, len(points), LEGEND_CHARACTERS // longest))
     return columns, -(-len(points) // columns)
 
 

@@ -60,7 +60,7 @@ def guide_sections(arrays: Mapping[str, NDArray[Any]] | None, lang: str, photogr
 
 @cache
 def _of_the_demo_picture(lang: str) -> tuple[Section, ...]:
-    """Drawn once a process, for it is the same on every page, and its charts take longer than most others together."""
+    """Drawn once a process, for it is the same on every page."""
     return tuple(_drawn(demo_arrays(), lang, "demo"))
 
 

@@ -60,10 +60,6 @@ def html_page(material: Material, asked: Asked, made: date) -> str:
     )
 
 
-def _is_compared(arm: Arm, material: Material) -> bool:
-    return any(arm.name in (found.a, found.b) for found in material.across_seeds)
-
-
 def _template(name: str) -> str:
     return resources.files("tench").joinpath("report", "templates", name).read_text(encoding="utf-8")
 
@@ -81,6 +77,7 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
     looked = [_closely(look, thumbnails, words) for look in close]
     shared = [list(closely.shared_mistakes(group, thumbnails, words)) for group in _groups(material, close)]
     data = closely.page_data(close, thumbnails)
+    compared = {name for found in material.across_seeds for name in (found.a, found.b)}
     return {
         "version": __version__,
         "asked": asked,
@@ -99,7 +96,7 @@ def _values(material: Material, asked: Asked, words: Words) -> dict[str, Any]:
         "guide": guide(material, asked.lang, asked.photographs),
         "conclusions": list(conclusions(material, words)),
         "across": [finding(found, words) for found in material.across_seeds],
-        "across_seen": [arm.name for arm in material.arms if mostly_seen(arm.record) and _is_compared(arm, material)],
+        "across_seen": [arm.name for arm in material.arms if mostly_seen(arm.record) and arm.name in compared],
         "uncompared": [words.said("warnings", warning) for warning in uncompared(material.arms)],
         "pairs": pair_lines(material, words),
         "picks": list(picks(material, words)),
