@@ -1,15 +1,15 @@
 """Recipes over their seeds, and ties between runs: against tables, enumeration and drawings by hand."""
 
 import shutil
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tench.comparison import Pair, compare, compare_seeds, results_table, score, with_ties
-from tench.comparison.arms import arms_of, told_apart
-from tench.comparison.seeds import corrected, least_sign_flip_p, paired_t, paired_t_p, sign_flip, wants_more_seeds
+from tench.comparison.arms import arms_of, compare_arms, told_apart, uncompared
+from tench.comparison.seeds import corrected, least_sign_flip_p, paired_t, paired_t_p, sign_flip
 from tench.errors import UsageError
 from tench.records import Run
 from test_comparison import record, result_of, run_of
@@ -75,7 +75,15 @@ def test_the_p_of_a_mean_is_that_of_the_tables_and_of_its_interval() -> None:
     for confidence in (0.8, 0.95, 0.999):
         low, high = paired_t([1, 2, 3, 4, 5], confidence)
         assert (low > 0 or high < 0) == (paired_t_p([1, 2, 3, 4, 5]) < 1 - confidence)
-    assert (paired_t_p([0.5, 0.5]), paired_t_p([0, 0])) == (0, 1), "no spread"
+
+
+def test_equal_differences_of_few_pictures_are_no_certainty() -> None:
+    """40 and 35 of 50 pictures, 39 and 34: the interval has no width, which says nothing of other seeds."""
+    found = compare_seeds({0: 40 / 50, 1: 35 / 50}, {0: 39 / 50, 1: 34 / 50}, "A", "B", claimed=1)
+    assert (found.verdict, found.p_t, found.wants_more_seeds) == ("open", 1, True)
+    assert found.sentence.endswith("All differences are equal, so these seeds do not say how far others would lie apart.")
+    equal = compare_seeds({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, "A", "B")
+    assert (equal.verdict, equal.p_t) == ("open", 1)
 
 
 def test_comparisons_made_together_are_corrected_together() -> None:
@@ -97,8 +105,12 @@ def test_comparisons_made_together_are_corrected_together() -> None:
 
 
 def test_more_seeds_are_wanted_whatever_was_found() -> None:
-    assert not wants_more_seeds(0.01)
-    assert wants_more_seeds(0.0101)
+    half = dict.fromkeys(range(3), 0.5)
+    for half_width, wanted in ((0.0099, False), (0.0101, True)):
+        sd = half_width * 3**0.5 / 4.302653  # t(0.975, 2)
+        for mean in (-0.1, 0.0, 0.1):
+            found = compare_seeds({0: 0.5 + mean - sd, 1: 0.5 + mean, 2: 0.5 + mean + sd}, half, "A", "B")
+            assert (found.half_width, found.wants_more_seeds) == (pytest.approx(half_width, rel=1e-4), wanted)
 
 
 def pair(a: str, b: str, p_holm: float) -> Pair:
@@ -115,6 +127,16 @@ def test_runs_share_a_letter_if_and_only_if_they_are_tied() -> None:
     assert [(row.name, row.ties) for row in table.rows] == [("best", "a"), ("middle", "ab"), ("worst", "b"), ("alone", "c")]
 
 
+def test_letters_of_many_runs_that_are_all_tied_take_no_time() -> None:
+    records = [record(f"run {number}", 50) for number in range(40)]
+    ids = [one.run_id for one in records]
+    apart = {(ids[0], ids[1]), (ids[2], ids[3])}
+    pairs = [pair(a, b, 0.001 if (a, b) in apart else 0.5) for a, b in combinations(ids, 2)]
+    letters = {row.run_id: row.ties for row in with_ties(results_table(records), pairs).rows}
+    assert all(bool(set(letters[a]) & set(letters[b])) == ((a, b) not in apart) for a, b in combinations(ids, 2))
+    assert len({letter for found in letters.values() for letter in found}) == 4
+
+
 def seeded(folder: Path, name: str, correct: int, seed: int, **changes: Any) -> Run:
     changes["options"] = {"seed": seed} | changes.get("options", {})
     changes["result"] = result_of(correct, 20, **changes.pop("scores", {}))
@@ -122,7 +144,8 @@ def seeded(folder: Path, name: str, correct: int, seed: int, **changes: Any) -> 
 
 
 def test_compare_speaks_of_recipes_where_there_are_seeds(tmp_path: Path) -> None:
-    runs = [seeded(tmp_path, name, correct + seed, seed) for name, correct in (("A", 15), ("B", 5)) for seed in (0, 1, 2)]
+    right = {"A": (15, 16, 17), "B": (5, 7, 6)}
+    runs = [seeded(tmp_path, name, correct, seed) for name in right for seed, correct in enumerate(right[name])]
     found = compare(runs)
     assert len(found.pairs) == 15
     (arms,) = found.arms
@@ -146,6 +169,13 @@ def test_runs_of_one_id_that_differ_in_precision_are_told_apart_and_none_is_drop
     assert "float32" in arms.a
     assert "bfloat16" in arms.b
     assert arms.mean == pytest.approx(0.25)
+
+
+def test_trainings_of_one_id_in_folders_of_one_name_are_told_apart_by_more_of_their_paths(tmp_path: Path) -> None:
+    hours = {"x": "2026-11-25T03:08:25+00:00", "y": "2026-11-25T04:08:25+00:00"}
+    twice = [seeded(tmp_path / place / "work" / "runs", "A", 15, 0, created=hours[place]) for place in hours]
+    first, second = told_apart(twice)
+    assert (first.id.split("/")[:-1], second.id.split("/")[:-1]) == (["x", "work", "runs"], ["y", "work", "runs"])
 
 
 def test_an_arm_with_two_runs_of_one_seed_is_named(tmp_path: Path) -> None:
@@ -173,6 +203,19 @@ def test_among_what_no_pretraining_saw_arms_are_compared_on_that(tmp_path: Path)
     assert "is of pictures that no pretraining of the two compared saw" in " ".join(found.table.warnings)
     assert "no pretraining" not in " ".join(compare(runs).table.warnings)
     assert [arms.mean for arms in compare(runs).arms] == pytest.approx([0.5])
+
+
+def test_arms_scored_on_different_never_seen_pictures_are_not_compared_and_those_without_are_named(tmp_path: Path) -> None:
+    mask = {"unseen": "1" * 4 + "0" * 16}
+    runs = [seeded(tmp_path, "A", 15, seed, scores={"unseen": score(2 + seed, 4)}, **mask) for seed in (0, 1)]
+    runs += [seeded(tmp_path, "B", 5, seed, scores={"unseen": score(2, 3)}, **mask) for seed in (0, 1)]
+    runs += [seeded(tmp_path, "C", 5, seed, **mask) for seed in (0, 1)]
+    arms = arms_of(runs)
+    assert compare_arms(arms, "unseen") == ()
+    assert list(uncompared(arms, "unseen")) == [
+        "C may have learnt from pictures that no pretraining saw, so on those it is compared run by run only."
+    ]
+    assert list(uncompared(arms)) == []
 
 
 def test_arms_that_differ_in_their_optimizer_only_have_names_of_their_own(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Run folders: written whole or not at all, found, listed, pruned; damaged ones named, foreign ones left alone."""
 
+import fcntl
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from tench.records import (
     delete_run,
     list_runs,
     load_run,
+    load_runs,
     prune,
     run_id,
     run_identity,
@@ -421,6 +424,20 @@ def test_a_held_run_is_neither_taken_nor_deleted(tmp_path: Path) -> None:
     assert prune(tmp_path).paths == (run.checkpoints,)
 
 
+def test_a_moments_question_keeps_nobody_from_holding_a_run(tmp_path: Path) -> None:
+    """Whoever asks whether a run is in use has a lock on it too, for that moment."""
+    run = create_run(tmp_path, record())
+    lock = run.folder / "lock"
+    lock.touch()
+    with lock.open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.03, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        with run.held():
+            assert run.in_use
+    lock.unlink()
+    assert not run.in_use, "no lock, nobody who holds it"
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -449,6 +466,8 @@ def test_load_run_by_id_path_and_prefix(tmp_path: Path) -> None:
     first, second = create_run(tmp_path, record("network_84_8153")), create_run(tmp_path, record("network_74_1656"))
     for reference in (first.id, first.folder, str(first.folder), "network_84"):
         assert load_run(reference, tmp_path).record == first.record
+    with pytest.raises(NotFoundError, match="There is no run 'aaa"):
+        load_runs("a" * 300, tmp_path)
     with pytest.raises(NotFoundError, match="More than one run begins with 'network'") as caught:
         load_run("network", tmp_path)
     assert first.id in str(caught.value)

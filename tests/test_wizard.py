@@ -235,6 +235,13 @@ def test_without_weights_a_network_of_ones_own_is_proposed_and_how_to_get_weight
     assert "longer than the time given by --minutes" in said(of_proposal(proposal))
 
 
+def test_an_own_network_for_letters_and_signs_sees_no_mirrored_pictures(tmp_path: Path) -> None:
+    folder = discs(tmp_path)
+    (usual,), (letters,) = (proposed(folder, tmp_path, mirror=mirror).steps for mirror in (True, False))
+    assert (usual.plan.options.mirror, letters.plan.options.mirror) == (True, False)
+    assert said(of_proposal(proposed(folder, tmp_path, mirror=False))).count(", never mirrored.") == 1
+
+
 @pytest.mark.usefixtures("pretrained")
 def test_nothing_is_written_among_the_pictures(tmp_path: Path) -> None:
     folder = discs(tmp_path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tench.report.write import Written
     from tench.scoring import Evaluation
     from tench.studies.entries import Choices
-    from tench.studies.run import Outcome
+    from tench.studies.outcome import Outcome
     from tench.sweeping.journal import SamplerName
     from tench.sweeping.outcome import Outcome as SweepOutcome
     from tench.training.loop import Watcher
@@ -165,12 +165,13 @@ def study(
     skip_bad: bool = False,
     seen_hashes: str | Path | None = None,
     on: str | None = None,
+    save: str | Path | None = None,
 ) -> "Outcome":
     """Carry out a study: "study" (the report's sixteen rows), "quick", "frontier", or the path of a TOML file of your own.
 
-    Finished runs are found again and not repeated. `precision` as in `train`, for the rows whose rules leave it open; `seen_hashes` as
-    in `transfer`. `on`: a Ray cluster (`cluster_of`), where several runs go on at a time.
-    The outcome has the `runs`, the rows `not_run` with their reasons, and the `table`.
+    Finished runs are found again and not repeated. `precision` as in `train`, where rules leave it open; `seen_hashes` as in `transfer`.
+    `on`: a Ray cluster (`cluster_of`), for several runs at a time. `save`: a folder for table and small records; UsageError, before
+    anything is trained, where it has runs that are not of this study. Returns the `runs`, the rows `not_run` with reasons, and the `table`.
     """
     from tench.runtime import choose_engine
     from tench.studies.cluster import cluster_of
@@ -182,8 +183,8 @@ def study(
     refuse_idle_precision(precision, trained_by(found, choices or Choices()))
     source = _source(data, skip_bad, seen_hashes)
     places = (Path(runs or runs_folder()), choose_engine(device, threads, precision))
-    cluster = cluster_of(on) if on else None
-    return run_study(found, source, *places, choices, Path(weights) if weights else None, watcher, anyway, exhibits, cluster)
+    how: dict[str, Any] = {"watcher": watcher, "anyway": anyway, "exhibits": exhibits, "save": Path(save) if save else None}
+    return run_study(found, source, *places, choices, Path(weights) if weights else None, cluster=cluster_of(on) if on else None, **how)
 
 
 def sweep(
@@ -338,8 +339,7 @@ def resume(
     found = run if isinstance(run, Run) else _to_resume(run, Path(runs) if runs else None)
     plan = plan_of(found, _source_of(found, data))
     if found.record.transfer and found.record.transfer["method"] == "fine_tune":
-        run_on = resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway)
-        return _exhibited(run_on, plan, exhibits, watcher)
+        return _exhibited(resume_fine_tuning(found, plan, Path(weights) if weights else None, watcher, anyway), plan, exhibits, watcher)
     if found.record.kind != "train":
         raise ConfigError(
             f"{found.id} fits a head on kept features, in seconds: there is nothing to go on with. Run the same command again."

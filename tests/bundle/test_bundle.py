@@ -135,6 +135,12 @@ def test_other_places_and_pictures_are_refused(trained: Run, tmp_path: Path, tin
     with pytest.raises(UsageError, match="is no bundle"):
         tench.export(trained, tmp_path / "full")
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photos/red/1.jpg", b"mine")
+    before = (tmp_path / "photos.zip").read_bytes()
+    with pytest.raises(UsageError, match=r"photos.zip, where the bundle's zip would go, is there already"):
+        tench.export(trained, tmp_path / "photos")
+    assert (tmp_path / "photos.zip").read_bytes() == before
     with pytest.raises(DataError, match="give the run's own pictures"):
         tench.export(trained, tmp_path / "other", data="pictograms")
     copy = Run.read(Path(shutil.copytree(trained.folder, tmp_path / "copy")))

@@ -61,9 +61,10 @@ def test_from_training_to_deleting(
     assert "8/8" in err
     assert "95 % interval" in out
     (first,) = list_runs(runs).runs
-    code, out, err = tench_("train", tiny_net, "--data", tiny_folder, *TRAIN, "--seed", "1", "--quiet", "--format", "json")
+    code, out, err = tench_("train", tiny_net, "--data", tiny_folder, *TRAIN, "--seed", "1", "--no-mirror", "--quiet", "--format", "json")
     assert (code, err) == (0, "")
     second = json.loads(out)
+    assert (first.record.options["mirror"], second["options"]["mirror"]) == (True, False)
     assert second["seed"] == 1
     assert second["options"]["learn_rate"] == 0.05
 

@@ -11,7 +11,8 @@ from html_reader import read
 from tench.errors import ConfigError
 from tench.report.guide import Section, demo_arrays, guide_sections
 from tench.report.guide_texts import LANGUAGES, guide_texts
-from tench.report.panels import number, signed
+from tench.report.panels import signed
+from tench.report.words import number
 
 LARGEST_BYTES = 1_500_000
 WORDS_ALIKE = {"formula", "formulas"}

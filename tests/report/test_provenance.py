@@ -22,13 +22,13 @@ def test_a_training_names_what_differs_from_its_recipe(tmp_path: Path) -> None:
     assert not {"--momentum", "--l2", "--batch-size"} & set(words)
 
 
-def test_a_row_of_a_study_is_named_with_its_seed_only(tmp_path: Path) -> None:
+def test_a_row_of_a_study_is_named_with_its_seed_and_precision_only(tmp_path: Path) -> None:
     study = load_study("conclusions")
     row = study.rows[0]
     options = load_recipe(study.recipe).resolve(study.options, row.options, {"size_px": study.size_px}).model_dump()
     engine = {"device": "cpu", "threads": 2}
     run = made_run(tmp_path, seed=2, study="conclusions", row=row.name, recipe=study.recipe, options=options, engine=engine)
-    assert command(run.record).text == f"tench study conclusions --rows {row.name} --seeds 2 --data DATA"
+    assert command(run.record).text == f"tench study conclusions --rows {row.name} --seeds 2 --precision float32 --data DATA"
 
 
 def test_a_row_larger_than_the_studys_is_asked_for_by_the_studys_size_and_with_its_threads(tmp_path: Path) -> None:
@@ -59,6 +59,27 @@ def test_a_row_that_was_also_scored_as_it_is_is_named_by_the_row(tmp_path: Path)
 def test_a_classical_network_from_scratch_is_named_as_tench_knows_it(tmp_path: Path) -> None:
     network = made_run(tmp_path).record.network.model_copy(update={"name": "googlenet from scratch", "origin": "classical"})
     assert shlex.split(command(made_run(tmp_path, seed=1, network=network).record).text)[:3] == ["tench", "train", "googlenet"]
+
+
+def test_a_transfer_names_all_that_is_not_usual(tmp_path: Path) -> None:
+    how = {"method": "fine_tune", "hold": 0.1, "head_rate_factor": 3.0, "freeze_until": "conv_1", "leave_unseen_out": False}
+    options = load_recipe("fine_tune").resolve({"share": 0.5, "test_share": 0.2, "class_weights": "balanced"}).model_dump()
+    text = command(made_run(tmp_path, kind="transfer", transfer=how, options=options | {"leave_unseen_out": True}).record).text
+    words = shlex.split(text)
+    assert {"--fine-tune", "--use-unseen"} <= set(words)
+    asked = {"--hold": "0.1", "--head-rate-factor": "3.0", "--freeze-until": "conv_1", "--share": "0.5", "--test-share": "0.2"}
+    assert all(words[words.index(flag) + 1] == value for flag, value in (asked | {"--class-weights": "balanced"}).items())
+    frozen = {"transfer": {"method": "frozen"}, "options": load_recipe("transfer").resolve().model_dump()}
+    usual = command(made_run(tmp_path, "usual", kind="transfer", **frozen).record)
+    assert usual.text.endswith("--seed 0 --data DATA --weights WEIGHTS")
+    assert "--hold" not in usual.text
+
+
+def test_a_precision_that_the_rules_leave_open_is_named(tmp_path: Path) -> None:
+    engine = {"device": "cpu", "threads": 2, "precision": "bfloat16"}
+    for arithmetic, named in (("fastest", True), ("single", False)):
+        run = made_run(tmp_path, arithmetic, rules={"arithmetic": arithmetic}, engine=engine)
+        assert ("--precision bfloat16" in command(run.record).text) == named
 
 
 def test_demo_pictures_are_named(tmp_path: Path) -> None:

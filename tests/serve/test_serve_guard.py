@@ -33,7 +33,9 @@ def test_another_name_for_this_machine_is_not(client: TestClient, host: str) -> 
         assert response.json()["error"]["code"] == "foreign_host"
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:3000", "http://localhost:8765", "rubbish"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:3000", "http://localhost:8765", "rubbish", "http://[x"]
+)
 def test_another_sites_page_may_not_post(client: TestClient, origin: str) -> None:
     response = client.post("/api/predict", content=picture(), headers={"Origin": origin})
     assert response.status_code == 403

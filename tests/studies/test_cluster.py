@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from test_study import Told
 
 import tench
-from tench.config import load_study
+from tench.config import Engine, load_study
+from tench.data.sources import open_source
 from tench.errors import ConfigError
-from tench.records import list_runs
-from tench.studies.cluster import Cluster, cluster_of
-from tench.studies.entries import Choices
+from tench.records import Run, list_runs
+from tench.studies.cluster import Cluster, _refuse_too_large, cluster_of
+from tench.studies.entries import Choices, entries
 from tench.studies.shelf import Shelf
 
 STUDY = """
@@ -52,6 +54,31 @@ def study_file(folder: Path, net: Path, epochs: int) -> Path:
     path = folder / "two.toml"
     path.write_text(STUDY.format(net=net, epochs=epochs), encoding="utf-8")
     return path
+
+
+def test_a_run_that_another_process_trains_is_left_to_it_and_ray_is_not_started_for_nothing(
+    tiny_net: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tench.studies.run.on_cluster", lambda *_: pytest.fail("a cluster was asked for"))
+    study, runs = load_study(str(study_file(tmp_path, tiny_net, epochs=2))), tmp_path / "runs"
+    first, second = tench.study(study, tiny_folder, runs=runs, exhibits=False, threads=1).runs
+    first.update(status="running", result=None)
+    with first.held():
+        outcome = tench.study(study, tiny_folder, runs=runs, exhibits=False, threads=1, on="ray")
+    assert [run.id for run in outcome.runs] == [second.id]
+    assert [f"{first.id} is being trained by another process" in row.reason for row in outcome.not_run] == [True]
+    assert Run.read(first.folder).record.status == "running"
+
+
+def test_where_a_gpu_is_needed_only_machines_that_have_one_count(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    study = load_study(str(study_file(tmp_path, tiny_net, epochs=2)))
+    wanted, _ = entries(study, open_source(tiny_folder), Engine(device="cuda", threads=4), Choices(), None)
+    without = {"Alive": True, "Resources": {"CPU": 64.0}}
+    told = Told()
+    _refuse_too_large(wanted, [without], told)
+    assert told.said == ["No machine of the cluster has a GPU and a core for it; the runs begin when one joins."]
+    with pytest.raises(ConfigError, match="has 2 cores for it"):
+        _refuse_too_large(wanted, [without, {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0}}], told)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from tench.evaluation import result
 from tench.records import Predictions, Run
 from tench.studies.conclusions import findings
 from tench.studies.entries import Choices, entries
+from tench.studies.outcome import Outcome
 from tench.studies.publish import publish
-from tench.studies.run import Outcome, run_study
+from tench.studies.run import run_study
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from test_study import ENGINE, Told, tiny_study
 from typer.testing import CliRunner
 
-from tench.cli.app import app
+from tench.cli.training import app
 from tench.config import load_study
 from tench.data.sources import open_source
 from tench.errors import UsageError
@@ -34,6 +34,21 @@ def test_what_is_published_names_the_rows_of_the_study_that_publishes(tiny_net: 
     assert (shown.record.study, shown.record.row, shown.record.reported_accuracy) == (study.name, "a", 0.75)
     assert shown.record.identity == made.record.identity
     assert shown.predictions().names.tolist() == made.predictions().names.tolist()
+
+
+def test_a_folder_with_runs_of_other_rows_is_refused_before_anything_is_trained(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    both = tiny_study(tiny_net, 'name = "a"', 'name = "b"\nlearn_rate = 0.5')
+    source, results = open_source(tiny_folder), tmp_path / "results"
+    run_study(both, source, tmp_path / "runs", ENGINE, save=results)
+    before = (results / "table.json").read_bytes()
+    told = Told()
+    with pytest.raises(UsageError, match=r"has 2 runs, 1 of which this study, .* does not have"):
+        run_study(both, source, tmp_path / "other", ENGINE, Choices(rows=("a",), seeds=(0, 1)), watcher=told, save=results)
+    assert not list_runs(tmp_path / "other").runs, "nothing was trained"
+    assert (results / "table.json").read_bytes() == before
+    seeds = run_study(both, source, tmp_path / "runs", ENGINE, Choices(seeds=(0, 1)), watcher=told, save=results)
+    assert len(seeds.runs) == len(list_runs(results / "runs").runs) == 4, "seeds may be added"
+    assert f"Written to {results}: table.md, table.csv, table.json and the records of 4 runs." in told.said
 
 
 def test_shares_of_the_file_hold_for_pretrained_rows_and_those_of_a_row_win(tiny_net: Path, tiny_folder: Path, tmp_path: Path) -> None:

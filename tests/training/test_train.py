@@ -342,13 +342,32 @@ def test_a_batch_larger_than_the_pictures_is_refused(plan_of: Any, tmp_path: Pat
         train(plan_of(batch_size=64), tmp_path)
 
 
+SINGLE_VALUES = "ImageInput, 16x16\nConv, 3x3, 4\nGlobalAvgPool\nFullyConnected, 8\nBatchNorm\nFullyConnected, 3\nSoftMax\nClassOutput, 3\n"
+
+
+def test_a_batch_norm_that_would_see_a_single_value_is_named_before_the_first_step(plan_of: Any, tmp_path: Path) -> None:
+    """Thirty validation pictures in batches of 29 leave one, and behind the pool a batch norm has one value of it."""
+    net = from_table(parse(SINGLE_VALUES))
+    with pytest.raises(ConfigError, match="in `select` a batch of one is left over"):
+        train(plan_of("r2018b", net=net, batch_size=29), tmp_path / "refused")
+    assert train(plan_of("r2018b", net=net, batch_size=28, epochs=1), tmp_path).record.status == "finished"
+    assert train(plan_of("r2018b", batch_size=29, epochs=1), tmp_path).record.status == "finished", "its maps have more values than one"
+
+
 def test_a_training_that_needs_too_much_memory_is_refused_with_a_batch_size_that_fits(
     plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tench.training.resources.memory_available_mib", lambda: 601.0)
     plan = plan_of(batch_size=48)
-    with pytest.raises(TrainingError, match=r"take --batch-size \d+ or less, or --anyway"):
-        train(plan, tmp_path)
+
+    def tried(*_: Any) -> None:
+        pytest.fail("pictures were decoded, or a step tried, before the memory was looked at")
+
+    with monkeypatch.context() as before:
+        before.setattr("tench.training.train.prepare", tried)
+        before.setattr("tench.training.train.proposed", tried)
+        with pytest.raises(TrainingError, match=r"take --batch-size \d+ or less, or --anyway"):
+            train(plan, tmp_path)
     assert train(plan, tmp_path, anyway=True).record.status == "finished"
 
 

@@ -14,7 +14,7 @@ from tench import inference
 from tench.config import Engine, Preprocessing, TransferOptions, load_recipe
 from tench.data import imagenette
 from tench.data.sources import open_source
-from tench.errors import RecordError, UsageError
+from tench.errors import RecordError, TrainingError, UsageError
 from tench.networks.build import TableNetwork, build
 from tench.networks.reference import network
 from tench.networks.table import load_table
@@ -183,6 +183,17 @@ def test_an_unknown_row_to_freeze_lists_those_there_are(
     plan = plan_for(tiny_net, imagenette_like, "fine_tune", epochs=1)
     with pytest.raises(UsageError, match="conv_1, max_pool_1"):
         transfer(plan, TransferOptions(method="fine_tune", freeze_until="conv1"), tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == [], "what is refused has not begun"
+
+
+def test_a_fine_tuning_that_needs_too_much_memory_is_refused_and_may_be_had_anyway(
+    pretrained: CountingNetwork, tiny_net: Path, imagenette_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tench.training.resources.memory_available_mib", lambda: 600.1)
+    plan, how = plan_for(tiny_net, imagenette_like, "fine_tune", epochs=1), TransferOptions(method="fine_tune")
+    with pytest.raises(TrainingError, match="--anyway"):
+        transfer(plan, how, tmp_path / "runs")
+    assert transfer(plan, how, tmp_path / "runs", anyway=True).record.status == "finished"
 
 
 def test_a_transfer_that_was_killed_is_simply_run_again(

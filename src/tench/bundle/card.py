@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 
 from tench.bundle.facts import BundleFacts
+from tench.comparison.formats import escaped
 from tench.confidence.score import Confidence
 from tench.evaluation import calibration_error, confusion
 from tench.inference import normalised
@@ -30,21 +31,14 @@ def card(facts: BundleFacts, trust: Confidence, run: Run) -> str:
     return environment.from_string(text).render(
         f=facts,
         r=facts.result,
-        words={entry.id: _cell(entry.english) for entry in facts.classes},
-        polish={entry.id: _cell(entry.polish) for entry in facts.classes},
+        words={entry.id: escaped(entry.english) for entry in facts.classes},
+        polish={entry.id: escaped(entry.polish) for entry in facts.classes},
         trust=trust,
         confused=list(_confused(run)),
         calibrated=_calibrated(run, trust.temperature),
         licences=list(_licences(facts)),
         percent=lambda share: f"{100 * share:.2f}",
     )
-
-
-def _cell(text: str) -> str:
-    """Class names may hold anything: no cell ends early, and no HTML passes through."""
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(mark, safe)
-    return text
 
 
 def _confused(run: Run) -> Iterator[dict[str, Any]]:
@@ -56,7 +50,7 @@ def _confused(run: Run) -> Iterator[dict[str, Any]]:
     for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]:
         right, answer = divmod(int(place), len(classes))
         if wrong[right, answer]:
-            names = {"right": _cell(classes[right].english), "answer": _cell(classes[answer].english)}
+            names = {"right": escaped(classes[right].english), "answer": escaped(classes[answer].english)}
             yield names | {"n": int(wrong[right, answer]), "of": int(table[right].sum())}
 
 

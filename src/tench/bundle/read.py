@@ -20,7 +20,7 @@ from tench.config import Preprocessing
 from tench.errors import NotFoundError, RecordError
 from tench.inference import BATCH, Session, session
 from tench.records import ClassFacts
-from tench.records.files import ARCHIVE_ERRORS
+from tench.records.files import ARCHIVE_ERRORS, is_file
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference of golden outputs, as a share of the largest of them: processors add in different orders."""
@@ -54,7 +54,7 @@ class Bundle(Answering):
 
 def is_bundle(path: Path) -> bool:
     """Whether a folder or zip looks like a bundle."""
-    return (path / FACTS).is_file() or (path.is_file() and path.suffix.lower() == ".zip")
+    return is_file(path / FACTS) or (is_file(path) and path.suffix.lower() == ".zip")
 
 
 def load_bundle(path: str | Path, threads: int | None = None) -> Bundle:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def export(run: Run, source: Source, folder: Path, engine: Engine, numbers: Numb
     Raises RecordError for a run without final weights, DataError for other pictures than the run's, UsageError for networks that are
     no tables and where `folder` holds something else.
     """
+    folder = folder.resolve()
     if source.sha256 != run.record.data.sha256:
         raise DataError(
             f"{run.id} was made on {run.record.data.name} (sha256 {run.record.data.sha256[:12]}), and these pictures are {source.name}"
@@ -81,6 +83,19 @@ def export(run: Run, source: Source, folder: Path, engine: Engine, numbers: Numb
 def _refuse_other_content(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / FACTS).is_file())):
         raise UsageError(f"{folder} is there already and is no bundle; name another place by --output.")
+    if (packed := _packed(folder)).exists() and not _holds_facts(packed):
+        raise UsageError(f"{packed}, where the bundle's zip would go, is there already and is no bundle; name another place by --output.")
+
+
+def _packed(folder: Path) -> Path:
+    """The zip beside a bundle's folder."""
+    return folder.with_name(f"{folder.name}.zip")
+
+
+def _holds_facts(packed: Path) -> bool:
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(packed) as archive:
+        return any(name.endswith(f"/{FACTS}") for name in archive.namelist())
+    return False
 
 
 def _parity(network: TableNetwork, compute: Session, run: Run, source: Source, engine: Engine) -> Parity:
@@ -170,6 +185,6 @@ def _written(folder: Path, content: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
             archive.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", _ZIP_DATE), data, zipfile.ZIP_DEFLATED)
-    path = folder.with_name(f"{folder.name}.zip")
+    path = _packed(folder)
     write_bytes_atomically(path, packed.getvalue())
     return path

@@ -217,5 +217,6 @@ def show_rows(rows: list[dict[str, Any]], how: Format) -> None:
         writer.writeheader()
         writer.writerows(rows)
         return
-    lines = [heads, ["---"] * len(heads), *[[str(row[head]) for head in heads] for row in rows]]
-    typer.echo("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    from tench.comparison.formats import markdown_rows
+
+    typer.echo(markdown_rows(heads, [[str(row[head]) for head in heads] for row in rows]), nl=False)

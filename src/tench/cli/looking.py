@@ -243,7 +243,7 @@ def _memory_settings() -> str:
 
     if os.environ.get("TENCH_NO_TUNING"):
         return "off (TENCH_NO_TUNING is set)"
-    return "made by train, transfer, study and resume" if sys.platform == "linux" else "none: they are for Linux with glibc"
+    return "made by train, transfer, study, sweep, new and resume" if sys.platform == "linux" else "none: they are for Linux with glibc"
 
 
 def _matrix_rate(device: str, precision: str) -> float:

@@ -15,6 +15,9 @@ def new(
     folder: Annotated[str, typer.Argument(help="Folder or archive of class folders, with or without train/ and val/.")],
     own: Annotated[bool, typer.Option("--own", help="Train a small network of your own too, from scratch.")] = False,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long the own network may train.")] = 5.0,
+    mirror: Annotated[
+        bool, typer.Option("--mirror/--no-mirror", help="Whether it sees half its pictures mirrored; not for letters and signs.")
+    ] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Stop after the plan.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="What the pictures are called; default: as the folder.")] = None,
@@ -44,7 +47,7 @@ def new(
     _say(of_look(found), quiet)
     if found.source.skipped and asks and not plan_only:
         typer.confirm("Go on without the files that cannot be used?", default=True, abort=True, err=True)
-    proposal = propose(found, choose_engine(device, threads), runs_folder(), weights, own, minutes, seed)
+    proposal = propose(found, choose_engine(device, threads), runs_folder(), weights, own, minutes, seed, mirror)
     _say(of_proposal(proposal), quiet and not plan_only)
     if plan_only:
         return

@@ -61,7 +61,10 @@ def train(
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without improvement before it stops.")] = None,
     drop_period: Annotated[int | None, typer.Option("--drop-period", help="Epochs between drops of the rate.")] = None,
     drop_rate_factor: Annotated[float | None, typer.Option("--drop-rate-factor", help="What the rate is multiplied by at a drop.")] = None,
-    augment: Annotated[bool | None, typer.Option("--augment/--no-augment", help="Random scale and shift.")] = None,
+    augment: Annotated[bool | None, typer.Option("--augment/--no-augment", help="Random scale and shift, and mirroring.")] = None,
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="With --augment: half the pictures mirrored left to right.")
+    ] = None,
     l2: Annotated[float | None, typer.Option("--l2", help="L2 regularisation.")] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="Of SGDM.")] = None,
     batch_size: BatchSize = None,
@@ -100,6 +103,7 @@ def train(
         "drop_period": drop_period,
         "drop_rate_factor": drop_rate_factor,
         "augment": augment,
+        "mirror": mirror,
         "l2": l2,
         "momentum": momentum,
         "batch_size": batch_size,
@@ -246,7 +250,6 @@ def study(
     from tench.console import teller
     from tench.studies.conclusions import findings
     from tench.studies.entries import Choices
-    from tench.studies.publish import publish
 
     found = load_study("quick" if quick else "conclusions" if conclusions else file)
     source = opened(data, skip_bad, quiet, seen_hashes)
@@ -266,6 +269,7 @@ def study(
         "precision": precision.value if precision else None,
         "exhibits": exhibits,
         "on": on,
+        "save": save,
     }
     outcome = api.study(found, source, choices=choices, watcher=watcher, anyway=anyway, **how)
     _print_table(outcome.table, format)
@@ -273,9 +277,6 @@ def study(
         typer.echo(" ".join(found.description.split()))
     if format is Format.text:
         _print_findings(findings(found, outcome.runs))
-    if save:
-        publish(outcome, save)
-        watcher.say(f"Written to {save}: table.md, table.csv, table.json and the records of {len(outcome.runs)} runs.")
 
 
 def _print_findings(found: "Sequence[Finding]") -> None:

@@ -63,6 +63,11 @@ class Arm:
         """Whether one of its runs used up the epochs it was allowed before its patience had ended it."""
         return any(cut_off(run.record) for run in self.runs)
 
+    def pictures(self, among: Among = "test") -> tuple[str, int | None]:
+        """On what it was scored: runs with another answer were scored on other pictures."""
+        result = self.record.result
+        return data_line(self.record), result.unseen.n if among == "unseen" and result and result.unseen else None
+
     def shares(self, among: Among = "test") -> dict[int, float]:
         """Top-1 by seed, 0 to 1, of the runs that were scored on such pictures."""
         results = {run.record.seed: run.record.result for run in self.runs}
@@ -80,8 +85,8 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         first.setdefault(_training(run.record), run)
     each = list(first.values())
-    several = {run_id for run_id, count in Counter(run.id for run in each).items() if count > 1}
-    return [_called_by_folder(run) if run.id in several else run for run in each]
+    namesakes = {run.id: [other.folder.resolve().parts for other in each if other.id == run.id] for run in each}
+    return [_called_by_folder(run, namesakes[run.id]) if len(namesakes[run.id]) > 1 else run for run in each]
 
 
 def _training(record: RunRecord) -> tuple[str, ...]:
@@ -89,9 +94,12 @@ def _training(record: RunRecord) -> tuple[str, ...]:
     return (record.run_id, record.created, str(sorted(record.engine.items())))
 
 
-def _called_by_folder(run: Run) -> Run:
-    name = "/".join(run.folder.resolve().parts[-3:])  # not all of the path: a report may be given away
-    return Run(run.folder, run.record.model_copy(update={"run_id": name}))
+def _called_by_folder(run: Run, namesakes: Sequence[tuple[str, ...]]) -> Run:
+    """By as many last parts of its path as none of its `namesakes` has, three at least; not by all: a report may be given away."""
+    parts = run.folder.resolve().parts
+    told = (n for n in range(3, len(parts)) if sum(other[-n:] == parts[-n:] for other in namesakes) == 1)
+    length = next(told, len(parts))
+    return Run(run.folder, run.record.model_copy(update={"run_id": "/".join(parts[-length:])}))
 
 
 def arms_of(runs: Sequence[Run]) -> tuple[Arm, ...]:
@@ -135,12 +143,12 @@ def compare_arms(arms: Sequence[Arm], among: Among = "test") -> tuple[ArmsCompar
         [
             compare_seeds(shares[a.name], shares[b.name], a.name, b.name)
             for a, b in combinations([arm for arm in arms if arm.name in shares], 2)
-            if data_line(a.record) == data_line(b.record) and len(shares[a.name].keys() & shares[b.name].keys()) > 1
+            if a.pictures(among) == b.pictures(among) and len(shares[a.name].keys() & shares[b.name].keys()) > 1
         ]
     )
 
 
-def uncompared(arms: Sequence[Arm]) -> Iterator[str]:
+def uncompared(arms: Sequence[Arm], among: Among = "test") -> Iterator[str]:
     """Which arms cannot be compared over their seeds although they have several runs, and why, a sentence each."""
     for arm in arms:
         if arm.repeats_seeds:
@@ -148,3 +156,5 @@ def uncompared(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"{arm.name} has two runs of one seed ({seeds}), so it is compared run by run only; leave out one of them."
         elif arm.cut_off and len(arm.runs) > 1:
             yield f"{arm.name} was cut off by the epochs it was allowed, so it is compared run by run only; allow it more of them."
+        elif len(arm.runs) > 1 and not arm.shares(among):
+            yield f"{arm.name} may have learnt from pictures that no pretraining saw, so on those it is compared run by run only."

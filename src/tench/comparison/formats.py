@@ -103,15 +103,16 @@ _STYLES = {"mean": "bold", "not run": "dim"}
 def as_markdown(table: ResultsTable) -> str:
     """The table in Markdown, title above, warnings below."""
     headings, lines = _cells(table)
-    return f"**{_escaped(table.title)}**\n\n" + _markdown(headings, lines) + "".join(f"\n{_escaped(text)}\n" for text in table.warnings)
+    return f"**{escaped(table.title)}**\n\n" + markdown_rows(headings, lines) + "".join(f"\n{escaped(text)}\n" for text in table.warnings)
 
 
-def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_rows(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     rows = [headings, ["---"] * len(headings), *lines]
-    return "".join("| " + " | ".join(cell if cell == "---" else _escaped(cell) for cell in row) + " |\n" for row in rows)
+    return "".join("| " + " | ".join(cell if cell == "---" else escaped(cell) for cell in row) + " |\n" for row in rows)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Class and file names may hold anything: no cell ends early, and no HTML passes through."""
     for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(mark, safe)
@@ -197,10 +198,10 @@ def pairs_as_rich(pairs: Sequence[Pair]) -> "RenderableType":
 
 def pairs_as_markdown(pairs: Sequence[Pair]) -> str:
     """All pairs in Markdown, with what was found in words below."""
-    sentences = "".join(f"- {_escaped(pair.sentence)}\n" for pair in pairs)
+    sentences = "".join(f"- {escaped(pair.sentence)}\n" for pair in pairs)
     return (
         f"**{_PAIRS_TITLE.format(_how_many(pairs))}**\n\n"
-        + _markdown(_PAIR_HEADINGS, [_pair_cells(pair) for pair in pairs])
+        + markdown_rows(_PAIR_HEADINGS, [_pair_cells(pair) for pair in pairs])
         + "\n"
         + sentences
     )

@@ -16,6 +16,9 @@ CONFIDENCE = 0.95
 MATTERS = 0.01
 """Differences of top-1 below one point are taken for too small to matter, and intervals narrower than that either way for narrow enough."""
 
+SAME = 1e-9
+"""Standard deviations up to it are rounding of equal differences."""
+
 
 @dataclass(frozen=True)
 class ArmsComparison:
@@ -55,6 +58,20 @@ class ArmsComparison:
         return (self.high - self.low) / 2
 
     @property
+    def no_spread(self) -> bool:
+        """Whether all differences are equal, so that the interval has no width: shares of few pictures often are, and that is no
+        certainty."""
+        return self.sd <= SAME
+
+    @property
+    def wants_more_seeds(self) -> bool:
+        """Whether more seeds should be trained: until the interval reaches one point either way or less.
+
+        It looks at the width alone, never at the sign of what was found: to go on until a difference shows would find one by chance.
+        """
+        return self.no_spread or self.half_width > MATTERS
+
+    @property
     def counted_together(self) -> bool:
         """Whether it excludes 0 by itself, and there are others beside which that has to hold."""
         return self.together > 1 and self.verdict in ("supported", "contradicted", "different")
@@ -90,6 +107,8 @@ class ArmsComparison:
 
     @property
     def _closing(self) -> str:
+        if self.no_spread:
+            return " All differences are equal, so these seeds do not say how far others would lie apart."
         if self.verdict == "open":
             return f" With this spread, {len(self.seeds)} seeds could have shown a gap of {100 * self.half_width:.2f} points or more."
         if self.verdict == "no difference that matters":
@@ -141,7 +160,7 @@ def compare_seeds(a: Mapping[int, float], b: Mapping[int, float], name_a: str, n
         high=high,
         p_sign_flip=sign_flip(differences),
         least_p=least_sign_flip_p(len(seeds)),
-        verdict=_verdict(low, high, claimed),
+        verdict=_verdict(low, high, claimed) if stdev(differences) > SAME else "open",
         p_t=p,
         p_holm=p,
         claimed=claimed,
@@ -163,11 +182,11 @@ def _verdict(low: float, high: float, claimed: int | None) -> Verdict:
 
 
 def paired_t_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Student's t test of a mean of 0, of two or more differences; 0 where all are equal and none is 0."""
+    """Two-sided p of Student's t test of a mean of 0, of two or more differences; 1 where all are equal, which says nothing of chance."""
     from scipy.stats import t  # slow to import, and only needed here
 
-    if stdev(differences) == 0:
-        return float(fmean(differences) == 0)
+    if stdev(differences) <= SAME:
+        return 1.0
     statistic = abs(fmean(differences)) / (stdev(differences) / math.sqrt(len(differences)))
     return 2 * float(t.sf(statistic, len(differences) - 1))
 
@@ -200,11 +219,3 @@ def sign_flip(differences: Sequence[float]) -> float:
 def least_sign_flip_p(n_seeds: int) -> float:
     """The least p that the sign-flip test can give: 2 patterns of 2^n; 0.25 at 3 seeds, 0.0625 at 5, 0.03125 at 6."""
     return min(1.0, 2 / 2.0**n_seeds)
-
-
-def wants_more_seeds(half_width: float) -> bool:
-    """Whether more seeds should be trained: until the interval reaches one point either way (a share, 0.01) or less.
-
-    It looks at the width alone, never at the sign of what was found: to go on until a difference shows would find one by chance.
-    """
-    return half_width > MATTERS

@@ -38,10 +38,13 @@ def _groups(pairs: Sequence[Pair]) -> list[Runs]:
 
 
 def _largest(group: Runs, candidates: set[str], done: set[str], tied: dict[str, set[str]]) -> Iterator[Runs]:
-    """The groups in which all are tied and to which none can be added (Bron and Kerbosch 1973, Commun. ACM 16, 575)."""
+    """The groups in which all are tied and to which none can be added (Bron and Kerbosch 1973, Commun. ACM 16, 575; with the pivot
+    of Tomita, Tanaka and Takahashi 2006, Theor. Comput. Sci. 363, 28, or twenty runs that are all tied would take a million steps)."""
     if not candidates and not done:
         yield group
-    for run in sorted(candidates):
+        return
+    pivot = max(sorted(candidates | done), key=lambda run: len(candidates & tied[run]))
+    for run in sorted(candidates - tied[pivot]):
         yield from _largest(group | {run}, candidates & tied[run], done & tied[run], tied)
         candidates = candidates - {run}
         done = done | {run}

@@ -39,6 +39,6 @@ def compare(runs: Sequence[Run], among: Among = "test") -> Comparison:
         raise UsageError("A comparison needs at least two different runs; `tench runs` lists them.")
     pairs, arms = compare_pairs(different, among), arms_of([run for run in different if run.record.result])
     table = with_ties(results_table(different), pairs)
-    said = (*table.warnings, *uncompared(arms), *([_UNSEEN_SAID] if among == "unseen" else []))
+    said = (*table.warnings, *uncompared(arms, among), *([_UNSEEN_SAID] if among == "unseen" else []))
     table = with_selection(replace(table, warnings=said), different)
     return Comparison(with_report(table, different), pairs, compare_arms(arms, among))

@@ -4,6 +4,7 @@ import json
 import lzma
 import os
 import struct
+import time
 import tokenize
 import uuid
 import zipfile
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tench.errors import RecordError
 from tench.records.model import finite
@@ -22,6 +23,9 @@ except ImportError:  # Windows has no flock; there two processes in one run fold
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".tmp"
+TRIES = 5
+TRY_AGAIN_S = 0.02
+"""How often a lock is tried for, and the pause between."""
 
 ARCHIVE_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, MemoryError, SyntaxError),
@@ -96,6 +100,14 @@ def _cut_unfinished_line(path: Path, descriptor: int) -> None:
         os.ftruncate(descriptor, content.rfind(b"\n") + 1)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no path that cannot be, a name too long for one, is an error."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The values of a file that `append_line` wrote; an unfinished last line is passed over, no file is no lines.
 
@@ -127,21 +139,37 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(path, error) from error
     with file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RecordError(f"{path.parent} is in use by another process; wait until it has ended, or stop it first.") from None
+        if fcntl and not (_locked(file, fcntl.LOCK_EX) if wait else any(_locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB) for _ in _tries())):
+            raise RecordError(f"{path.parent} is in use by another process; wait until it has ended, or stop it first.")
         yield
+
+
+def _tries() -> Iterator[int]:
+    """A few moments: whoever only asks (`is_held`) has a lock too, for as long as it takes to ask."""
+    for number in range(TRIES):
+        if number:
+            time.sleep(TRY_AGAIN_S)
+        yield number
+
+
+def _locked(file: IO[bytes], how: int) -> bool:
+    try:
+        fcntl.flock(file, how)
+    except OSError:
+        return False
+    return True
 
 
 def is_held(path: Path) -> bool:
     """Whether a process (this one included) holds `path` by `held`. Changes nothing."""
-    if not path.exists() or not fcntl:
+    try:
+        file = path.open("rb")
+    except OSError:  # it is not there, or no longer
         return False
-    with path.open("rb") as file:
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
     return False

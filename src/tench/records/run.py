@@ -118,7 +118,12 @@ class Run:
 
     def held(self) -> AbstractContextManager[None]:
         """Hold the run for the time of a block: no other process trains, resumes or deletes it. RecordError if one does."""
-        return held(self.folder / "lock")
+        return self.held_at(self.folder)
+
+    @staticmethod
+    def held_at(folder: Path) -> AbstractContextManager[None]:
+        """The same of a run's folder, which may have no record yet."""
+        return held(folder / "lock")
 
     @property
     def in_use(self) -> bool:

@@ -7,13 +7,14 @@ import re
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tench.config import runs_folder
 from tench.errors import NotFoundError, RecordError
-from tench.records.files import TEMPORARY_SUFFIX, write_json_atomically
+from tench.records.files import TEMPORARY_SUFFIX, is_file, write_json_atomically
 from tench.records.model import RunRecord, finite
 from tench.records.run import RECORD, Run
 
@@ -90,8 +91,10 @@ def run_folders(folder: Path) -> list[Path]:
 
 def folder_of_runs(reference: str | Path) -> Path | None:
     """The folder that holds runs, itself or in its `runs`, where `reference` is one; None where it is something else."""
-    places = [path for path in (Path(reference), Path(reference) / "runs") if path.is_dir()]
-    return next((path for path in places if any(path.glob(f"*/{RECORD}"))), None)
+    with suppress(OSError):  # a name too long for a path
+        places = [path for path in (Path(reference), Path(reference) / "runs") if path.is_dir()]
+        return next((path for path in places if any(path.glob(f"*/{RECORD}"))), None)
+    return None
 
 
 def load_run(reference: str | Path, folder: Path | None = None) -> Run:
@@ -118,7 +121,7 @@ def load_runs(reference: str | Path, folder: Path | None = None) -> list[Run]:
 def find_run(reference: str | Path, runs: Path) -> Path:
     """The folder that `load_run` would read, also where its record is damaged. Raises NotFoundError."""
     for path in (Path(reference), runs / reference):
-        if (path / RECORD).is_file():
+        if is_file(path / RECORD):
             return path
     ids = [entry.name for entry in run_folders(runs)]
     begun = [name for name in ids if name.startswith(str(reference))]

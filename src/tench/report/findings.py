@@ -25,7 +25,7 @@ def finding(found: ArmsComparison, words: Words) -> str:
     """The verdict on two arms as a sentence; points are of top-1."""
     higher, lower, low, high = found.higher_less_lower
     verdict = words(
-        f"verdicts.{KEYS[found.verdict]}",
+        "verdicts.no_spread" if found.no_spread else f"verdicts.{KEYS[found.verdict]}",
         higher=higher,
         lower=lower,
         mean=words.percent(abs(found.mean)),

@@ -17,7 +17,8 @@ from tench.report.canvas import Drawing
 from tench.report.guide_charts import chart, chart_inset
 from tench.report.guide_texts import guide_texts
 from tench.report.modules import module
-from tench.report.panels import Panel, Panels, drawn, grid, number, paragraphs, picture, sign, signed
+from tench.report.panels import Panel, Panels, drawn, grid, paragraphs, picture, sign, signed
+from tench.report.words import number
 
 INPUT = (3, 224, 224)
 STUDY_SHIFT_PX = 30

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tench.report.canvas import Piece
 from tench.report.drawing_files import figure_inset
-from tench.report.panels import number
 from tench.report.plotting import BLUE, INK, MUTED, ORANGE, decimals, new_figure, styled, svg_for_page
+from tench.report.words import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -129,8 +129,7 @@ def _json(data: Mapping[str, Any]) -> str:
 
 def points(material: Material) -> list[Point]:
     """Each arm's mean accuracy and its bar, for the chart of costs."""
-    rows = [row for row in material.table.rows if row.kind == "mean" or row.runs == 1]
-    by_run = {row.run_id: row for row in rows if row.kind == "run"}
+    by_run = {row.run_id: row for row in material.table.rows if row.kind == "run"}
     found = []
     for arm in material.arms:
         shares = [run.record.result.top1 for run in arm.runs if run.record.result]

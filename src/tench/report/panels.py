@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tench.report.canvas import LEADING, SMALL, TEXT, Drawing, Inset, Mark, Piece, Text, box, stacked, text_width, wrapped
 from tench.report.pictures import png, png_uri
+from tench.report.words import kept_together, number
 
 CELL_PX = 38.0
 SIGN = 20.0
@@ -20,13 +21,6 @@ LABEL_PX = 72.0
 """A panel's words have at least so much room, however narrow it is."""
 ROW_PX = 940.0
 """Room for a row of panels in a file, as on a wide page."""
-
-
-def number(value: float, lang: str, digits: int = 0, sign: bool = False) -> str:
-    """`value` with so many decimals: thousands set apart by a narrow space, a true minus, a decimal comma in Polish."""
-    rounded = round(value, digits) + 0.0  # no minus before a zero
-    text = f"{rounded:{'+' if sign else ''},.{digits}f}".replace(",", "\u202f").replace("-", "\u2212")
-    return text.replace(".", ",") if lang == "pl" else text
 
 
 @dataclass(frozen=True)
@@ -121,11 +115,6 @@ def inset(pixels: NDArray[Any], width_px: float) -> Piece:
     whole = 'width="100%" height="100%" preserveAspectRatio="none" style="image-rendering:pixelated"'
     mark = Inset(0, 0, width_px, height, f'<image href="{png_uri(png(pixels))}" {whole}/>', pixels)
     return Piece(width_px, height, (mark,), width_px / 2)
-
-
-def kept_together(text: str) -> str:
-    """`text` with spaces before % and around × at which no line ends."""
-    return text.replace(" %", "\u00a0%").replace(" × ", "\u00a0×\u00a0")
 
 
 def signed(values: NDArray[Any], largest: float) -> NDArray[np.uint8]:

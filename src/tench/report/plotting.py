@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tench.report.panels import number
+from tench.report.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

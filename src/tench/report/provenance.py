@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tench.comparison.notes import stepwise
-from tench.config import LATER_OPTIONS, Options, asked_side_px, load_recipe, load_study, row_side_px
+from tench.config import Options, TransferOptions, asked_side_px, load_recipe, load_study, row_side_px
 from tench.errors import TenchError
 from tench.networks.table import parse
 from tench.records import Run, RunRecord
@@ -32,7 +32,13 @@ FLAGS = {
 FROM_SCRATCH = " from scratch"
 UNTRAINED = ", untrained"
 """What a study adds to the name of a row of which it also scores the network as it is."""
-OF_TRANSFER = ("learn_rate", "batch_size", "epochs", "share", "test_share")
+TRANSFER_FLAGS = {
+    "head_start": "--head-start",
+    "hold": "--hold",
+    "head_rate_factor": "--head-rate-factor",
+    "freeze_until": "--freeze-until",
+}
+"""Options of `tench transfer` by their names in a record."""
 
 
 def facts(run: Run, words: Words) -> list[tuple[str, str]]:
@@ -81,7 +87,7 @@ def command(record: RunRecord) -> Command:
         parts = ["tench", "evaluate", record.network.name, "--data", data, "--weights", "WEIGHTS"]
     else:
         parts = [*_launcher(record), "tench", "train", _reference(record), "--recipe", record.recipe, *_options(record), "--data", data]
-        parts += ["--seed", str(record.seed), *_threads(record)]
+        parts += ["--seed", str(record.seed), *_engine(record)]
     return Command(record.run_id, shlex.join(parts))
 
 
@@ -125,11 +131,14 @@ def _of_study(record: RunRecord, study: str) -> Iterator[str]:
         if side_px not in (None, usual.get("size_px")):
             yield from (FLAGS["size_px"], str(asked_side_px(side_px, own_px)))
         yield from _differing(record, usual, ("epochs", "share", "test_share"))
-        yield from _threads(record)
+        yield from _engine(record)
 
 
-def _threads(record: RunRecord) -> Iterator[str]:
-    """The number of threads, where it is not one a core: sums in another order are rounded otherwise."""
+def _engine(record: RunRecord) -> Iterator[str]:
+    """The precision, where the rules leave it to the machine, and the number of threads, where it is not one a core: sums in another
+    order are rounded otherwise."""
+    if record.rules.get("arithmetic") == "fastest":
+        yield from ("--precision", record.engine.get("precision", "float32"))
     threads = record.engine.get("threads")
     if threads and record.engine.get("device") == "cpu" and record.engine.get("processes", 1) == 1 and threads != record.machine.cores:
         yield from ("--threads", str(threads))
@@ -146,8 +155,9 @@ def _options(record: RunRecord) -> Iterator[str]:
     """Options by which a run differs from those of its recipe."""
     usual = _usual(record.recipe)
     yield from _differing(record, usual, FLAGS)
-    if record.options["augment"] != usual.get("augment"):
-        yield "--augment" if record.options["augment"] else "--no-augment"
+    for key in ("augment", "mirror"):
+        if record.options[key] != usual.get(key):
+            yield f"--{key}" if record.options[key] else f"--no-{key}"
     if record.options.get("norm_parts", 1) > 1:
         yield "--no-sync-norm"
 
@@ -161,11 +171,14 @@ def _usual(recipe: str) -> Mapping[str, Any]:
 
 
 def _transfer(record: RunRecord) -> Iterator[str]:
-    how = record.transfer or {}
+    how, usual = record.transfer or {}, TransferOptions().model_dump()
     if how.get("method") == "fine_tune":
         yield "--fine-tune"
-        yield from (part for key in OF_TRANSFER[:3] for part in (FLAGS[key], str(record.options[key])))
-    if how.get("head_start", "imagenet") != "imagenet":
-        yield from ("--head-start", str(how["head_start"]))
-    yield from _differing(record, LATER_OPTIONS, LATER_OPTIONS)
+        yield from (part for key in ("learn_rate", "batch_size", "epochs") for part in (FLAGS[key], str(record.options[key])))
+    for key, flag in TRANSFER_FLAGS.items():
+        if how.get(key, usual[key]) != usual[key]:
+            yield from (flag, str(how[key]))
+    if not how.get("leave_unseen_out", True):
+        yield "--use-unseen"
+    yield from _differing(record, Options().model_dump(), ("share", "test_share", "class_weights"))
     yield from ("--seed", str(record.seed))

@@ -9,7 +9,6 @@ from typing import Any
 
 from tench.comparison import duration
 from tench.errors import ConfigError
-from tench.report.panels import kept_together, number
 
 LANGUAGES = ("en", "pl")
 NONE = "–"
@@ -17,6 +16,18 @@ TIMES = {"en": "×", "pl": "·"}
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SPOKEN = ("names", "options", "notes", "changes", "changed", "claims", "remarks", "warnings", "methods", "engines", "differences", "terms")
 """Sections of the texts that only languages other than English have: what tench writes into records in English, by its words."""
+
+
+def number(value: float, lang: str, digits: int = 0, sign: bool = False) -> str:
+    """`value` with so many decimals: thousands set apart by a narrow space, a true minus, a decimal comma in Polish."""
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    text = f"{rounded:{'+' if sign else ''},.{digits}f}".replace(",", "\u202f").replace("-", "\u2212")
+    return text.replace(".", ",") if lang == "pl" else text
+
+
+def kept_together(text: str) -> str:
+    """`text` with spaces before % and around × at which no line ends."""
+    return text.replace(" %", "\u00a0%").replace(" × ", "\u00a0×\u00a0")
 
 
 @cache

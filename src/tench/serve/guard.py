@@ -4,7 +4,7 @@ import ipaddress
 import secrets
 import socket
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -117,7 +117,7 @@ class Guard:
         if not self.door.knows_host(host):
             raise Refusal(403, "foreign_host", f"This server is not called '{host[:100]}'; open it by the address it printed.")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower().partition("://")[2] != host.lower():
             raise Refusal(403, "foreign_page", "Another site's page may not use this server; open the server's own page.")
         if not self.door.knows_token(_token(headers, self.door.cookie)) and not self._token_in_address(scope):
             message = "This server asks for its token: open the address it printed, or send the token as Authorization: Bearer."

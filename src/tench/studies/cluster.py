@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tench.errors import ConfigError, InterruptedTraining, TenchError, TrainingError
-from tench.records import Run
+from tench.records import Run, make_folder
 from tench.records.run import RECORD
 from tench.runtime import code_identity, stop_signals
 from tench.studies.entries import Entry
@@ -211,11 +211,14 @@ def on_cluster(
 
 
 def _refuse_too_large(entries: Sequence[Entry], nodes: Sequence[dict[str, Any]], watcher: Watcher) -> None:
-    """Ray would wait without a word for a machine that is large enough."""
-    most = max((node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]), default=0)
+    """Ray would wait without a word for a machine that is large enough, or has a GPU."""
+    on_gpu = any(entry.plan.engine.device.startswith("cuda") for entry in entries)
+    able = [node["Resources"] for node in nodes if node["Alive"] and (node["Resources"].get("GPU") or not on_gpu)]
+    most = max((resources.get("CPU", 0) for resources in able), default=0)
     threads = max((entry.plan.engine.threads for entry in entries), default=0)
     if not most:
-        watcher.say("No machine of the cluster has a core to spare; the runs begin when one joins.")
+        what = "a GPU and a core for it" if on_gpu else "a core to spare"
+        watcher.say(f"No machine of the cluster has {what}; the runs begin when one joins.")
     elif threads > most:
         raise ConfigError(
             f"A run is to take {threads} threads, and the largest machine of the cluster has {most:g} cores for it: it would wait for ever."
@@ -266,12 +269,13 @@ def _bring(shelf: Any, runs: Path, watcher: Watcher, holding: set[str], held: Ex
         for text in delivery.said:
             watcher.say(text)
         for key, files in delivery.changed.items():
+            for folder in {name.partition("/")[0] for name in files} - holding:
+                make_folder(runs / folder)
+                held.enter_context(Run.held_at(runs / folder))
+                holding.add(folder)
             lay_out(runs, files)
             for name in delivery.gone.get(key, ()):
                 (runs / name).unlink(missing_ok=True)
-            for folder in {name.partition("/")[0] for name in files} - holding:
-                held.enter_context(Run.read(runs / folder).held())
-                holding.add(folder)
         whole = delivery.whole
 
 
@@ -285,7 +289,7 @@ def _connected(cluster: Cluster, watcher: Watcher) -> Iterator[None]:
     try:
         import ray
     except ImportError:
-        raise ConfigError("--on ray needs Ray, which is not installed; install tench[cluster].") from None
+        raise ConfigError("--on ray needs Ray, which is not installed; do `pip install 'tench[cluster]'`.") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing reaches the network unless the user asks for it
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tench.comparison.notes import cut_off
 from tench.comparison.results import by_arm
-from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected, wants_more_seeds
+from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected
 from tench.config import Conclusion, Study
 from tench.records import Run
 
@@ -34,7 +34,7 @@ class Finding:
         """Whether the interval is still wider than one point either way: a rule that does not look at what was found."""
         if self.cut_off or self.mixed:
             return False  # more epochs come first, or fewer runs
-        return self.comparison is None or wants_more_seeds(self.comparison.half_width)
+        return self.comparison is None or self.comparison.wants_more_seeds
 
     @property
     def sentence(self) -> str:

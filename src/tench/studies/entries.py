@@ -62,6 +62,10 @@ class Entry:
         """A run of it among `runs` that was interrupted or killed and can be gone on with."""
         return next((run for run in runs if run.record.identity == self.identity and _waits(run)), None)
 
+    def in_use(self, runs: Sequence[Run]) -> Run | None:
+        """Its run that a process is making now."""
+        return next((run for run in runs if run.record.identity == self.identity and run.in_use), None)
+
     def failed(self, runs: Sequence[Run]) -> Run | None:
         """A run of it among `runs` that failed, as it would again."""
         return next((run for run in runs if run.record.identity == self.identity and run.record.status == "failed"), None)

@@ -1,6 +1,6 @@
 """What of a study may be committed: its table, and of every run the record, the history and the log-probabilities; no weights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tench.comparison import as_csv, as_json, as_markdown
@@ -8,7 +8,7 @@ from tench.errors import UsageError
 from tench.records import Run, make_folder, write_bytes_atomically, write_json_atomically
 from tench.records.run import RECORD
 from tench.studies.conclusions import findings
-from tench.studies.run import Outcome
+from tench.studies.outcome import Outcome
 
 BESIDE_RECORD = ("history.jsonl", "predictions.npz")
 
@@ -19,7 +19,7 @@ def publish(outcome: Outcome, folder: Path) -> None:
 
     Raises UsageError where runs published there before are not among these: the table would be without them.
     """
-    _refuse_to_lose(outcome, folder)
+    refuse_to_lose(folder, [run.record.identity for run in outcome.runs])
     make_folder(folder)
     table = outcome.table
     for name, text in (("table.md", as_markdown(table)), ("table.csv", as_csv(table)), ("table.json", as_json(table))):
@@ -29,9 +29,14 @@ def publish(outcome: Outcome, folder: Path) -> None:
     publish_runs(outcome.runs, folder / "runs")
 
 
-def _refuse_to_lose(outcome: Outcome, folder: Path) -> None:
-    there = {record.parent.name for record in (folder / "runs").glob(f"*/{RECORD}")}
-    if lost := sorted(there - {run.id for run in outcome.runs}):
+def refuse_to_lose(folder: Path, identities: Iterable[str]) -> None:
+    """Raise UsageError where a run published in `folder` is none of those `identities`: their table would be without it.
+
+    A study asks before it trains too: hours later is late to say so.
+    """
+    there = sorted(record.parent.name for record in (folder / "runs").glob(f"*/{RECORD}"))
+    ends = tuple(f"-{identity[:8]}" for identity in identities)
+    if lost := [name for name in there if not name.endswith(ends)]:
         raise UsageError(
             f"{folder} has {len(there)} runs, {len(lost)} of which this study, as it was asked for now, does not have ({lost[0]} for one):"
             " its table would be without them, so nothing was written there. Ask for their rows, seeds and pictures too, or name another"

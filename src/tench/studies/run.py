@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from tench.comparison import NotRun, ResultsTable, compare_pairs, duration, results_table, with_report, with_selection, with_ties
+from tench.comparison import NotRun, duration
 from tench.config import Engine, Study
 from tench.data.roles import roles
 from tench.data.sources import Source
@@ -19,29 +18,12 @@ from tench.records.run import RECORD
 from tench.studies.cluster import Carry, Cluster, on_cluster
 from tench.studies.entries import Choices, Entry, entries
 from tench.studies.forecast import Forecast, forecast
+from tench.studies.outcome import Outcome
+from tench.studies.publish import publish, refuse_to_lose
 from tench.training.feed import training_batches
 from tench.training.loop import Watcher
 from tench.training.train import resume, train
 from tench.training.transfer import resume_fine_tuning, transfer, untrained
-
-MOST_FOR_TIES = 24
-"""Runs: their 276 pairs of 3,925 pictures take 0.7 s (2 cores of an Intel Xeon, 25 November 2026)."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A study's finished runs, in its order, and the rows that were not run, with the reason."""
-
-    study: Study
-    runs: tuple[Run, ...]
-    not_run: tuple[NotRun, ...]
-
-    @cached_property
-    def table(self) -> ResultsTable:
-        """All of it as one table, sorted by accuracy, ties marked unless there are very many runs, with what picking the best adds,
-        and how it agrees with the report."""
-        table = with_report(with_selection(results_table(self.runs, not_run=self.not_run), self.runs), self.runs)
-        return with_ties(table, compare_pairs(self.runs)) if len(self.runs) <= MOST_FOR_TIES else table
 
 
 def run_study(
@@ -55,11 +37,13 @@ def run_study(
     anyway: bool = False,
     exhibits: bool = True,
     cluster: Cluster | None = None,
+    save: Path | None = None,
 ) -> Outcome:
     """Train and score every row of `study` on `source`; runs are kept under `runs`, each with its exhibits unless those are not wanted.
 
-    With a `cluster` they go on there, several at a time; else here, one after the other.
-    All rows are checked before the first is trained. Raises NotFoundError and ConfigError then, InterruptedTraining when stopped.
+    With a `cluster` they go on there, several at a time; else here, one after the other. `save`: a folder to publish them in (`publish`).
+    All rows are checked before the first is trained. Raises NotFoundError, ConfigError and UsageError then, InterruptedTraining when
+    stopped.
     """
     watcher = watcher or Watcher()
     wanted, not_run = entries(study, source, engine, choices or Choices(), weights)
@@ -72,14 +56,15 @@ def run_study(
     _say_forecast(to_do, len(wanted), expected, watcher)
     beyond = _beyond_budget(to_do, expected, choices.budget_s if choices else None, watcher)
     wanted = [entry for entry in wanted if entry not in beyond]
+    if save:
+        refuse_to_lose(save, [entry.identity for entry in wanted])
     not_run += [
         NotRun(f"{entry.name}, seed {entry.plan.options.seed}", "beyond the budget", entry.row.reported_accuracy) for entry in beyond
     ]
     titles = {entry.identity: _title(number, len(wanted), entry) for number, entry in enumerate(wanted, start=1)}
     make = partial(_make, about=(study.name, weights, anyway, exhibits))
-    ended = _here(wanted, titles, make, before, runs, watcher)
-    if cluster:
-        ended = _on(cluster, wanted, titles, make, before, runs, watcher)
+    where = (wanted, titles, make, before, runs, watcher)
+    ended = _on(cluster, *where) if cluster else _here(*where)
     found = {entry.identity: result for entry, result in ended}
     done: list[Run] = []
     for entry in wanted:
@@ -89,7 +74,11 @@ def run_study(
         else:
             # Made by another row, study or command perhaps: here it stands for this row. Its record on disk stays as it is.
             done.append(Run(result.folder, result.record.model_copy(update=_about(entry, study.name))))
-    return Outcome(study, tuple(done), tuple(not_run))
+    outcome = Outcome(study, tuple(done), tuple(not_run))
+    if save:
+        publish(outcome, save)
+        watcher.say(f"Written to {save}: table.md, table.csv, table.json and the records of {len(done)} runs.")
+    return outcome
 
 
 def _title(number: int, of: int, entry: Entry) -> str:
@@ -130,8 +119,12 @@ def _on(
             yield entry, found
         elif failed := entry.failed(before):
             yield entry, TrainingError(_failed_before(failed))
+        elif busy := entry.in_use(before):
+            yield entry, TrainingError(f"{busy.id} is being trained by another process; when that has ended, the same command finds it.")
         else:
             to_do.setdefault(entry.identity, entry)
+    if not to_do:
+        return
     for entry, result in on_cluster(cluster, [(titles[key], entry) for key, entry in to_do.items()], make, before, runs, watcher):
         how = f"failed: {result}" if isinstance(result, TenchError) else f"finished, as {result.id}"
         watcher.say(f"{titles[entry.identity]} {how}")

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, a validation after each, patience, checkpoints, and an end that follows the rules."""
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -26,8 +27,6 @@ from tench.training.plan import Plan, Prepared
 from tench.training.schedule import learn_rate
 from tench.training.solvers import Solver
 
-CHECKPOINTS = "checkpoints"
-"""Name of the folder of checkpoints in a run's folder."""
 SAVE_EVERY_S = 300.0
 CHECK_EVERY_STEPS = 50
 """On a GPU the loss is looked at this often, so that the host does not wait for every step; on the CPU at every step."""
@@ -69,7 +68,7 @@ class Training:
     ) -> None:
         self.module, self.feed, self.roles = prepared.module, prepared.feed, prepared.roles
         self.rules, self.options, self.engine = plan.rules, plan.options, plan.engine
-        self.folder, self.run, self.watcher, self.group = run.folder / CHECKPOINTS, run, watcher, group or Group()
+        self.folder, self.run, self.watcher, self.group = run.checkpoints, run, watcher, group or Group()
         self.identity = plan.identity()
         self.solver = Solver(self.module, self.rules, self.options, rate_factors, self.engine.precision)
         self.forward = torch.compile(self.module) if self.engine.compiled else self.module
@@ -317,14 +316,32 @@ class Training:
         )
 
     def _counted_steps(self) -> int:
-        """Steps an epoch. Raises ConfigError where a step's batch would leave a process of the group without a picture."""
+        """Steps an epoch. Raises ConfigError where a batch would leave a process of the group without a picture, or batch norm with a
+        single value."""
         batches = training_batches(self.roles.fit, self.rules, self.options, 0)
         if (smallest := min(len(batch) for batch in batches)) < self.group.size:
             raise ConfigError(
                 f"{self.group.size} processes share every batch, and a batch has {smallest} pictures; take another --batch-size, or"
                 f" {smallest} processes or fewer."
             )
+        height, width = self.feed.pixels.shape[1:3]
+        side = self.options.crop_px
+        if smallest == 1:
+            self._refuse_single_values(side or height, side or width, "to fit")
+        if self.rules.validation_statistics == "batch" and 1 in (self.options.batch_size, len(self.roles.select) % self.options.batch_size):
+            self._refuse_single_values(height, width, "in `select`")
         return len(batches)
+
+    def _refuse_single_values(self, height_px: int, width_px: int, where: str) -> None:
+        """Raise ConfigError where a batch of one picture gives a batch norm a single value: on maps of 1 x 1, or behind none."""
+        one = torch.zeros(1, 3, height_px, width_px, dtype=torch.uint8, device="meta")
+        try:
+            copy.deepcopy(self.module).to("meta").train()(one)
+        except ValueError:
+            raise ConfigError(
+                f"Of the pictures {where} a batch of one is left over, of which a batch norm would see a single value and could take no"
+                f" statistics; take another --batch-size than {self.options.batch_size}."
+            ) from None
 
     def _no_sums(self) -> Tensor:
         """Loss, right answers and pictures of the epoch so far (float64, where the device has it)."""

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from tench.config import Engine, Layout
+from tench.config import Engine, Layout, Preprocessing
 from tench.data.roles import roles
 from tench.errors import InterruptedTraining, LostProcess, RecordError, ResumeError, TenchError, TrainingError, UsageError
 from tench.inference import log_probabilities
@@ -46,15 +46,17 @@ def train(
     SIGTERM, with everything saved, LostProcess where another of the processes is gone.
     """
     watcher = watcher or Watcher()
-    plan = _with_engine(plan, {"layout": layout, "compiled": compiled, "threads": threads}, watcher)
     with joined() as group:
+        if group.leads:  # before pictures are decoded, and before the engine's trial takes a step of such batches
+            make_folder(runs)
+            size = Preprocessing(height_px=plan.px, width_px=plan.px)
+            warn_or_refuse(plan, plan.network.build(len(plan.source.classes), size), runs, watcher, anyway)
+        plan = _with_engine(plan, {"layout": layout, "compiled": compiled, "threads": threads}, watcher)
         with group.one_before_others(on_each_machine=True):
             prepared = prepare(plan)
         record = record_of(plan, prepared, "train", **about)
         if not group.leads:
             return take_part(plan, prepared, Run(runs / record.run_id, record), group)
-        make_folder(runs)
-        warn_or_refuse(plan, prepared.module, runs, watcher, anyway)
         return carry_out(plan, prepared, begin(plan, record, runs), watcher, group=group)
 
 

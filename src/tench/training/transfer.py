@@ -82,8 +82,9 @@ def transfer(
     make_folder(runs)
     if how.method == "frozen":
         return _frozen(plan, how, pretrained, runs, watcher, about)
+    prepared, factors = _ready(plan, how, pretrained, runs, watcher, anyway)
     run = begin(plan, _record(plan, pretrained, "transfer", how, **about), runs)
-    return fine_tune(plan, how, pretrained, run, watcher, anyway)
+    return carry_out(plan, prepared, run, watcher, rate_factors=factors)
 
 
 def untrained(plan: Plan, runs: Path, weights: Path | None = None, watcher: Watcher | None = None, **about: Any) -> Run:
@@ -218,17 +219,15 @@ def head_names(module: nn.Module) -> tuple[str, str]:
 # --- fine-tuning -----------------------------------------------------------------------------------------------------
 
 
-def fine_tune(
-    plan: Plan, how: TransferOptions, pretrained: Pretrained, run: Run, watcher: Watcher, anyway: bool = False, resuming: bool = False
-) -> Run:
-    """Train the whole network, the new head `head_rate_factor` times as fast; goes on from the run's checkpoint if `resuming`."""
+def _ready(
+    plan: Plan, how: TransferOptions, pretrained: Pretrained, runs: Path, watcher: Watcher, anyway: bool
+) -> tuple[Prepared, dict[str, float]]:
+    """The network with its new head, what is frozen frozen, and the head's factor of the rate; what cannot be is refused."""
     module = with_head(plan, pretrained, start_of(pretrained.backbone, plan, how))
     if how.freeze_until:
         freeze(module, how.freeze_until)
-    warn_or_refuse(plan, module, run.folder, watcher, anyway)
-    prepared = dataclasses.replace(pretrained.prepared, module=module)
-    factors = dict.fromkeys(head_names(module), how.head_rate_factor)
-    return carry_out(plan, prepared, run, watcher, resuming, rate_factors=factors)
+    warn_or_refuse(plan, module, runs, watcher, anyway)
+    return dataclasses.replace(pretrained.prepared, module=module), dict.fromkeys(head_names(module), how.head_rate_factor)
 
 
 def freeze(module: nn.Module, row: str) -> None:
@@ -247,7 +246,9 @@ def resume_fine_tuning(run: Run, plan: Plan, weights: Path | None = None, watche
     pretrained = load(plan, weights, how.leave_unseen_out)
     if pretrained.weights_sha256 != run.record.network.weights_sha256:
         raise ResumeError(f"{run.id} began from other pretrained weights than these; give the same ones by --weights FILE.")
-    return fine_tune(plan, how, pretrained, run, watcher or Watcher(), anyway, resuming=True)
+    watcher = watcher or Watcher()
+    prepared, factors = _ready(plan, how, pretrained, run.folder, watcher, anyway)
+    return carry_out(plan, prepared, run, watcher, resuming=True, rate_factors=factors)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

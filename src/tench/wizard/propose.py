@@ -78,19 +78,27 @@ class Proposal:
 
 
 def propose(
-    look: Look, engine: Engine, runs: Path, weights: Path | None = None, own: bool = False, minutes: float = 5.0, seed: int = 0
+    look: Look,
+    engine: Engine,
+    runs: Path,
+    weights: Path | None = None,
+    own: bool = False,
+    minutes: float = 5.0,
+    seed: int = 0,
+    mirror: bool = True,
 ) -> Proposal:
     """A new last layer on GoogLeNet where its weights are at hand, and with `own`, or where they are not, a network of one's own.
 
-    Classes are weighted alike where they are uneven. The own network trains for about `minutes`. Raises NotFoundError where `weights`
-    or TENCH_WEIGHTS names what is not there, DataError where a class has no picture for one of the roles.
+    Classes are weighted alike where they are uneven. The own network trains for about `minutes`, with half its pictures mirrored unless
+    `mirror` is off. Raises NotFoundError where `weights` or TENCH_WEIGHTS names what is not there, DataError where a class has no
+    picture for one of the roles.
     """
     apply_engine(engine)
     found, before = find_googlenet_weights(weights), list_runs(runs).runs
     common = {"class_weights": "balanced" if look.uneven else "none", "seed": seed}
     steps = [_transfer(look.source, engine, common, found, before)] if found else []
     if own or not found:
-        steps.append(_own(look.source, engine, common, 60 * minutes, before))
+        steps.append(_own(look.source, engine, common | {"mirror": mirror}, 60 * minutes, before))
     return Proposal(look, tuple(steps), found, runs)
 
 

@@ -61,7 +61,7 @@ def _step(step: Step) -> str:
         return f"A new last layer on {plan.network.name} at {plan.px} pixels, its other layers as they are{weighted}."
     return (
         f"A network of your own from scratch: {plan.network.name} at {plan.px} pixels, {options.epochs} epochs in batches of"
-        f" {options.batch_size}{weighted}."
+        f" {options.batch_size}{weighted}{'' if options.mirror else ', never mirrored'}."
     )
 
 
