@@ -158,7 +158,7 @@ def test_from_training_to_deleting(
         (("transfer", "googlenet", "--data", "DATA", "--learn-rate", "0.1"), "--fine-tune"),
         (("transfer", "googlenet", "--data", "DATA", "--freeze-until", "x"), "add --fine-tune"),
         (("study", "nothing.toml", "--data", "DATA"), "nothing.toml is not there"),
-        (("study", "--rows", "network_1", "--data", "DATA"), "its rows are network_64_0764"),
+        (("study", "--rows", "network_1", "--data", "DATA"), "its rows are 'network_64_0764'"),
         (("study", "--seeds", "a-b", "--data", "DATA"), "The seeds 'a-b' cannot be read"),
         (("study", "--seeds", "5-2", "--data", "DATA"), "The seeds '5-2' cannot be read"),
         (("study", "--epochs", "0", "--data", "DATA"), "row network_64_0764: epochs is 0"),

@@ -125,7 +125,7 @@ def test_all_rows_are_checked_before_the_first_is_trained(tiny_net: Path, tiny_f
         study = Study(name="x", title="x", row=rows)
         with pytest.raises(expected):
             run_study(study, source, tmp_path / "runs", ENGINE)
-    with pytest.raises(NotFoundError, match="its rows are a, b"):
+    with pytest.raises(NotFoundError, match="its rows are 'a', 'b'"):
         run_study(tiny_study(tiny_net), source, tmp_path / "runs", ENGINE, Choices(rows=("c",)))
     with pytest.raises(ConfigError, match="Take a batch size of 54 or less"):
         run_study(tiny_study(tiny_net, 'name = "a"', 'name = "b"\nbatch_size = 55'), source, tmp_path / "runs", ENGINE)

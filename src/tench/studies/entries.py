@@ -105,8 +105,13 @@ def _chosen(study: Study, names: Sequence[str]) -> list[StudyRow]:
     known = [row.name for row in study.rows]
     strange = [name for name in names if name not in known]
     if strange:
-        raise NotFoundError(f"The study '{study.name}' has no row {', '.join(strange)}; its rows are {', '.join(known)}.")
+        raise NotFoundError(f"The study '{study.name}' has no row {_quoted(strange)}; its rows are {_quoted(known)}.")
     return [row for row in study.rows if not names or row.name in names]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """A name may have commas itself."""
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def trained_by(study: Study, choices: Choices) -> list[Recipe]:
