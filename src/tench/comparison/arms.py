@@ -9,7 +9,7 @@ from statistics import fmean
 
 from tench.comparison.notes import cut_off, data_line, options_text
 from tench.comparison.pairs import Among
-from tench.comparison.results import by_arm
+from tench.comparison.results import by_arm, same_but_for_seed_and_precision
 from tench.comparison.seeds import ArmsComparison, compare_seeds, corrected
 from tench.records import Run, RunRecord
 
@@ -62,6 +62,16 @@ class Arm:
     def cut_off(self) -> bool:
         """Whether one of its runs used up the epochs it was allowed before its patience had ended it."""
         return any(cut_off(run.record) for run in self.runs)
+
+    @property
+    def precision(self) -> str:
+        """Of the products in its trainings."""
+        return str(self.record.engine.get("precision", "float32"))
+
+    @property
+    def seeds(self) -> str:
+        """Its runs' seeds, in words."""
+        return ", ".join(str(run.record.seed) for run in self.runs)
 
     def pictures(self, among: Among = "test") -> tuple[str, int | None]:
         """On what it was scored: runs with another answer were scored on other pictures."""
@@ -152,9 +162,12 @@ def uncompared(arms: Sequence[Arm], among: Among = "test") -> Iterator[str]:
     """Which arms cannot be compared over their seeds although they have several runs, and why, a sentence each."""
     for arm in arms:
         if arm.repeats_seeds:
-            seeds = ", ".join(str(run.record.seed) for run in arm.runs)
-            yield f"{arm.name} has two runs of one seed ({seeds}), so it is compared run by run only; leave out one of them."
+            yield f"{arm.name} has two runs of one seed ({arm.seeds}), so it is compared run by run only; leave out one of them."
         elif arm.cut_off and len(arm.runs) > 1:
             yield f"{arm.name} was cut off by the epochs it was allowed, so it is compared run by run only; allow it more of them."
         elif len(arm.runs) > 1 and not arm.shares(among):
             yield f"{arm.name} may have learnt from pictures that no pretraining saw, so on those it is compared run by run only."
+    for a, b in combinations(arms, 2):
+        if same_but_for_seed_and_precision(a.record) == same_but_for_seed_and_precision(b.record):
+            name = a.record.row or a.record.network.name
+            yield f"{name} has runs in {a.precision} (seeds {a.seeds}) and in {b.precision} (seeds {b.seeds}), which count as two recipes."

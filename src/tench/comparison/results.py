@@ -97,15 +97,15 @@ def by_arm(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
     """The records in arms, in their order: those of one arm differ in their seed only."""
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        groups[_same_but_for_seed(record)].append(record)
+        groups[f"{same_but_for_seed_and_precision(record)} {record.engine.get('precision', 'float32')}"].append(record)
     return list(groups.values())
 
 
-def _same_but_for_seed(record: RunRecord) -> str:
+def same_but_for_seed_and_precision(record: RunRecord) -> str:
+    """What records have in common that differ in their seed, or in the precision of their products, only."""
     options = {key: value for key, value in identifying(record.options).items() if key != "seed"}
     parts: list[Any] = [record.kind, record.row, record.network.name, record.network.text, record.network.weights_sha256]
     parts += [record.recipe, record.rules, options, record.transfer, data_line(record), record.data.share]
-    parts += [record.engine.get("precision", "float32")]
     return json.dumps(parts, sort_keys=True)
 
 
