@@ -424,8 +424,9 @@ def test_a_held_run_is_neither_taken_nor_deleted(tmp_path: Path) -> None:
     assert prune(tmp_path).paths == (run.checkpoints,)
 
 
-def test_a_moments_question_keeps_nobody_from_holding_a_run(tmp_path: Path) -> None:
+def test_a_moments_question_keeps_nobody_from_holding_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks whether a run is in use has a lock on it too, for that moment."""
+    monkeypatch.setattr("tench.records.files.TRIES", 1000)  # a busy machine lets a timer wait
     run = create_run(tmp_path, record())
     lock = run.folder / "lock"
     lock.touch()

@@ -217,7 +217,7 @@ def test_runs_published_before_are_not_lost_from_the_table(study: Study, outcome
     publish(outcome, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     less = Outcome(study, outcome.runs[:1], ())
-    with pytest.raises(UsageError, match=r"Of the 4 published in .* this study, as it was asked for now, does not have 3"):
+    with pytest.raises(UsageError, match=r"Of the 4 runs published in .* this study, as it was asked for now, does not have 3"):
         publish(less, tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
     publish(less, tmp_path / "more")

@@ -42,7 +42,7 @@ def test_a_folder_with_runs_of_other_rows_is_refused_before_anything_is_trained(
     run_study(both, source, tmp_path / "runs", ENGINE, save=results)
     before = (results / "table.json").read_bytes()
     told = Told()
-    with pytest.raises(UsageError, match=r"Of the 2 published in .* does not have 1 \(for one .*, row 'b', seed 0\)"):
+    with pytest.raises(UsageError, match=r"Of the 2 runs published in .* does not have 1 \(for one .*, row 'b', seed 0\)"):
         run_study(both, source, tmp_path / "other", ENGINE, Choices(rows=("a",), seeds=(0, 1)), watcher=told, save=results)
     assert not list_runs(tmp_path / "other").runs, "nothing was trained"
     assert (results / "table.json").read_bytes() == before

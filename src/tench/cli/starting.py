@@ -16,7 +16,7 @@ def new(
     own: Annotated[bool, typer.Option("--own", help="Train a small network of your own too, from scratch.")] = False,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long the own network may train.")] = 5.0,
     mirror: Annotated[
-        bool, typer.Option("--mirror/--no-mirror", help="Whether it sees half its pictures mirrored; not for letters and signs.")
+        bool, typer.Option("--mirror/--no-mirror", help="Show the own network half its pictures mirrored; not for letters and signs.")
     ] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Stop after the plan.")] = False,

@@ -64,11 +64,6 @@ class Arm:
         return any(cut_off(run.record) for run in self.runs)
 
     @property
-    def precision(self) -> str:
-        """Of the products in its trainings."""
-        return str(self.record.engine.get("precision", "float32"))
-
-    @property
     def seeds(self) -> str:
         """Its runs' seeds, in words."""
         return ", ".join(str(run.record.seed) for run in self.runs)
@@ -138,7 +133,7 @@ _LONGER: tuple[Callable[[RunRecord], str], ...] = (
     lambda record: f"{record.network.input_px} px",
     lambda record: f"{record.network.input_px} px, {record.recipe}",
     lambda record: f"{options_text(record)}, {str(record.options.get('optimizer', '')).upper()}",
-    lambda record: f"{options_text(record)}, {record.engine.get('precision', 'float32')}",
+    lambda record: f"{options_text(record)}, {record.precision}",
     lambda record: record.run_id,
 )
 
@@ -159,7 +154,8 @@ def compare_arms(arms: Sequence[Arm], among: Among = "test") -> tuple[ArmsCompar
 
 
 def uncompared(arms: Sequence[Arm], among: Among = "test") -> Iterator[str]:
-    """Which arms cannot be compared over their seeds although they have several runs, and why, a sentence each."""
+    """Which arms cannot be compared over their seeds although they have several runs, or others in another precision, and why, a
+    sentence each."""
     for arm in arms:
         if arm.repeats_seeds:
             yield f"{arm.name} has two runs of one seed ({arm.seeds}), so it is compared run by run only; leave out one of them."
@@ -168,6 +164,7 @@ def uncompared(arms: Sequence[Arm], among: Among = "test") -> Iterator[str]:
         elif len(arm.runs) > 1 and not arm.shares(among):
             yield f"{arm.name} may have learnt from pictures that no pretraining saw, so on those it is compared run by run only."
     for a, b in combinations(arms, 2):
-        if same_but_for_seed_and_precision(a.record) == same_but_for_seed_and_precision(b.record):
-            name = a.record.row or a.record.network.name
-            yield f"{name} has runs in {a.precision} (seeds {a.seeds}) and in {b.precision} (seeds {b.seeds}), which count as two recipes."
+        alike = same_but_for_seed_and_precision(a.record) == same_but_for_seed_and_precision(b.record)
+        if alike and len(a.shares(among).keys() & b.shares(among).keys()) < 2:
+            name, (one, other) = a.record.row or a.record.network.name, (a.record.precision, b.record.precision)
+            yield f"{name} has runs in {one} (seeds {a.seeds}) and in {other} (seeds {b.seeds}), which count as two recipes."

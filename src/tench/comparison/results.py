@@ -97,7 +97,7 @@ def by_arm(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
     """The records in arms, in their order: those of one arm differ in their seed only."""
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        groups[f"{same_but_for_seed_and_precision(record)} {record.engine.get('precision', 'float32')}"].append(record)
+        groups[f"{same_but_for_seed_and_precision(record)} {record.precision}"].append(record)
     return list(groups.values())
 
 

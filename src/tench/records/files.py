@@ -10,7 +10,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,25 +139,19 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(path, error) from error
     with file:
-        if fcntl and not (_locked(file, fcntl.LOCK_EX) if wait else any(_locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB) for _ in _tries())):
+        if fcntl and not _locked(file, wait):
             raise RecordError(f"{path.parent} is in use by another process; wait until it has ended, or stop it first.")
         yield
 
 
-def _tries() -> Iterator[int]:
-    """A few moments: whoever only asks (`is_held`) has a lock too, for as long as it takes to ask."""
-    for number in range(TRIES):
-        if number:
-            time.sleep(TRY_AGAIN_S)
-        yield number
-
-
-def _locked(file: IO[bytes], how: int) -> bool:
-    try:
-        fcntl.flock(file, how)
-    except OSError:
-        return False
-    return True
+def _locked(file: IO[bytes], wait: bool) -> bool:
+    """Whether the lock was had. It is tried for a few times: whoever only asks (`is_held`) has one too, for as long as asking takes."""
+    for _ in range(1 if wait else TRIES):
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(TRY_AGAIN_S)
+    return False
 
 
 def is_held(path: Path) -> bool:

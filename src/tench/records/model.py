@@ -200,6 +200,11 @@ class RunRecord(Fact):
     reported_correct: int | None = None
 
     @property
+    def precision(self) -> str:
+        """Of the products in its training."""
+        return str(self.engine.get("precision", "float32"))
+
+    @property
     def weights_epoch(self) -> int | None:
         """The epoch whose weights are the run's, by its rules the last or the best; none where it was not trained by epochs."""
         if self.result is None:

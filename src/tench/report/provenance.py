@@ -138,7 +138,7 @@ def _engine(record: RunRecord) -> Iterator[str]:
     """The precision, where the rules leave it to the machine, and the number of threads, where it is not one a core: sums in another
     order are rounded otherwise."""
     if record.rules.get("arithmetic") == "fastest":
-        yield from ("--precision", record.engine.get("precision", "float32"))
+        yield from ("--precision", record.precision)
     threads = record.engine.get("threads")
     if threads and record.engine.get("device") == "cpu" and record.engine.get("processes", 1) == 1 and threads != record.machine.cores:
         yield from ("--threads", str(threads))

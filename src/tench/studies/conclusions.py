@@ -124,7 +124,7 @@ def _remarks(runs: Sequence[Run]) -> Iterable[str]:
         yield "The rows were trained on different pictures."
     if len({(run.record.data.n_test, run.record.network.input_px) for run in runs}) > 1:
         yield "The rows were trained at different sizes, or scored on different numbers of pictures."
-    if len({run.record.engine.get("precision", "float32") for run in runs}) > 1:
+    if len({run.record.precision for run in runs}) > 1:
         yield "Products were of bfloat16 numbers in some of these trainings, of float32 in others."
     if any(run.record.rules.get("select_from") == "test" for run in runs):
         yield "These rows were stopped on their test pictures."

@@ -39,9 +39,9 @@ def refuse_to_lose(folder: Path, identities: Iterable[str]) -> None:
     if lost := [name for name in there if not name.endswith(ends)]:
         record = Run.read(folder / "runs" / lost[0]).record
         raise UsageError(
-            f"Of the {len(there)} published in {folder} this study, as it was asked for now, does not have {len(lost)} (for one {lost[0]},"
-            f" row '{record.row}', seed {record.seed}): its table would be without them, so nothing was written there. Ask for their rows,"
-            " seeds and pictures too, or name another folder; what is finished is not run again."
+            f"Of the {len(there)} runs published in {folder} this study, as it was asked for now, does not have {len(lost)} (for one"
+            f" {lost[0]}, row '{record.row}', seed {record.seed}): its table would be without them, so nothing was written there. Ask for"
+            " their rows, seeds and pictures too, or name another folder; what is finished is not run again."
         )
 
 

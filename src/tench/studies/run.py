@@ -196,7 +196,7 @@ def _say_idle(to_do: Sequence[Entry], watcher: Watcher) -> None:
 def _say_other_precision(wanted: Sequence[Entry], to_do: Sequence[Entry], before: Sequence[Run], watcher: Watcher) -> None:
     """A study that goes on on another machine may have seeds of a row in two precisions, which are two recipes to a comparison."""
     here = {entry.name: entry.plan.engine.precision for entry in to_do if entry.steps}
-    found = [(entry.name, run.record.engine.get("precision", "float32")) for entry in wanted if (run := entry.finished(before))]
+    found = [(entry.name, run.record.precision) for entry in wanted if (run := entry.finished(before))]
     if other := dict.fromkeys(f"{name} ({precision})" for name, precision in found if here.get(name, precision) != precision):
         watcher.say(
             f"Runs to be made are computed in another precision than the finished ones of {', '.join(other)}: `tench compare` takes the two"

@@ -337,10 +337,10 @@ class Training:
         one = torch.zeros(1, 3, height_px, width_px, dtype=torch.uint8, device="meta")
         try:
             copy.deepcopy(self.module).to("meta").train()(one)
-        except ValueError:
+        except ValueError as error:
             raise ConfigError(
-                f"Of the pictures {where} a batch of one is left over, of which a batch norm would see a single value and could take no"
-                f" statistics; take another --batch-size than {self.options.batch_size}."
+                f"Of the pictures {where} there is a batch of one, which this network cannot take statistics of ({error}); take another"
+                f" --batch-size than {self.options.batch_size}."
             ) from None
 
     def _no_sums(self) -> Tensor:
